@@ -1,0 +1,235 @@
+"""The compiler: a manager's hot hooks become a frozen pipeline of plain callables.
+
+pluggy cannot run ``async def`` hooks (a coroutine is never ``None``, so ``firstresult`` stops at the first one), and a
+call through it costs 2.0 µs against 0.2 to 0.4 µs compiled (three implementations).  So pluggy registers, validates
+and orders; what it says about order and arguments is compiled here once.  A property test holds the compiled results
+against pluggy's own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import attrs
+
+from asyncrouter.hooks.manager import ARGUMENTS, HookManager, Implementation
+from asyncrouter.hooks.specs import AttemptCall, Call
+from asyncrouter.types.decisions import Estimate, Fallback, GiveUp, Retry, Selection, Verdict
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.errors import AsyncRouterError, PluginContractError
+from asyncrouter.types.events import Event
+from asyncrouter.types.request import Request
+from asyncrouter.types.response import Chunk, Response
+
+Step = tuple[str, Callable[..., Any]]
+"""A plugin's name, and its implementation taking all of the hook's arguments by position."""
+
+OnFailure = Callable[[PluginContractError], None]
+
+
+@attrs.frozen(kw_only=True)
+class Pipeline:
+    """One group's hooks, compiled.  ``None`` where nobody implements a hook that costs something when it is called."""
+
+    transform: Callable[..., Request] | None
+    estimate: Callable[..., Awaitable[Estimate | None]]
+    filter: Callable[..., tuple[Deployment, ...]]
+    select: Callable[..., Awaitable[Selection | None]]
+    retry: Callable[..., Retry | GiveUp | None]
+    fallback: Callable[..., Fallback | GiveUp | None]
+    judge: Callable[..., Awaitable[Verdict | None]] | None
+    observe: Callable[[Event], None] | None
+    around_request: Callable[[Call], Call]
+    around_attempt: Callable[[AttemptCall], AttemptCall]
+    around_request_stream: Callable[[AsyncIterator[Chunk], Request], AsyncIterator[Chunk]] | None
+    around_attempt_stream: Callable[[AsyncIterator[Chunk], Request, Deployment], AsyncIterator[Chunk]] | None
+
+
+def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
+    """Compile the hooks of *manager*; *on_failure* is told of observers that raise."""
+
+    def steps(hook: str) -> tuple[Step, ...]:
+        name = f"asyncrouter_{hook}"
+        return tuple((impl.plugin, positional(impl, ARGUMENTS[name])) for impl in manager.implementations(name))
+
+    transform, judge, observe = steps("transform"), steps("judge"), steps("observe")
+    return Pipeline(
+        transform=_fold("transform", transform, Request, argument=0) if transform else None,
+        estimate=_first_async("estimate", steps("estimate"), (Estimate,)),
+        filter=_fold("filter", steps("filter"), tuple, argument=1),
+        select=_first_async("select", steps("select"), (Selection,)),
+        retry=_first("retry", steps("retry"), (Retry, GiveUp)),
+        fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp)),
+        judge=_first_async("judge", judge, (Verdict,)) if judge else None,
+        observe=_each(observe, on_failure) if observe else None,
+        around_request=_onion("around_request", steps("around_request")),
+        around_attempt=_onion("around_attempt", steps("around_attempt")),
+        around_request_stream=_stream_onion("around_request_stream", steps("around_request_stream")),
+        around_attempt_stream=_stream_onion("around_attempt_stream", steps("around_attempt_stream")),
+    )
+
+
+def positional(implementation: Implementation, arguments: tuple[str, ...]) -> Callable[..., Any]:
+    """Return the implementation as a function of all of the hook's *arguments*, by position."""
+    function, wanted = implementation.function, implementation.arguments
+    if wanted == arguments:
+        return function
+    indices = [arguments.index(name) for name in wanted]
+    if not indices:
+        return lambda *_given: function()
+    if len(indices) == 1:
+        (index,) = indices
+        return lambda *given: function(given[index])
+    pick = operator.itemgetter(*indices)
+    return lambda *given: function(*pick(given))
+
+
+def _broken(plugin: str, hook: str, error: Exception) -> NoReturn:
+    """Raise *error* as it is when it is one of ours, else as a contract error that names plugin and hook."""
+    if isinstance(error, AsyncRouterError):
+        raise error
+    raise PluginContractError(
+        f"plugin {plugin!r}, asyncrouter_{hook}: raised {type(error).__name__}",
+        plugin=plugin,
+        hook=f"asyncrouter_{hook}",
+    ) from error
+
+
+def _junk(plugin: str, hook: str, result: object, wanted: str) -> PluginContractError:
+    return PluginContractError(
+        f"plugin {plugin!r}, asyncrouter_{hook}: returned {type(result).__name__}, expected {wanted}",
+        plugin=plugin,
+        hook=f"asyncrouter_{hook}",
+    )
+
+
+def _names(types: tuple[type, ...]) -> str:
+    return " or ".join([*(one.__name__ for one in types), "None"])
+
+
+def _first(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) -> Callable[..., Any]:
+    """Compile a hook whose first answer that is not ``None`` wins."""
+
+    def call(*arguments: Any) -> Any:
+        for plugin, function in steps:
+            try:
+                result = function(*arguments)
+            except Exception as error:
+                _broken(plugin, hook, error)
+            if result is not None:
+                if not isinstance(result, types):
+                    raise _junk(plugin, hook, result, _names(types))
+                return result
+        return None
+
+    return call
+
+
+def _first_async(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) -> Callable[..., Awaitable[Any]]:
+    """Compile an async hook whose first answer that is not ``None`` wins; plain functions are called as they are."""
+
+    async def call(*arguments: Any) -> Any:
+        for plugin, function in steps:
+            try:
+                result = function(*arguments)
+                if hasattr(result, "__await__"):
+                    result = await result
+            except Exception as error:
+                _broken(plugin, hook, error)
+            if result is not None:
+                if not isinstance(result, types):
+                    raise _junk(plugin, hook, result, _names(types))
+                return result
+        return None
+
+    return call
+
+
+def _fold(hook: str, steps: tuple[Step, ...], wanted: type, argument: int) -> Callable[..., Any]:
+    """Compile a hook that replaces one of its arguments, each step getting what the one before returned."""
+
+    def call(*arguments: Any) -> Any:
+        value = arguments[argument]
+        before, after = arguments[:argument], arguments[argument + 1 :]
+        for plugin, function in steps:
+            try:
+                result = function(*before, value, *after)
+            except Exception as error:
+                _broken(plugin, hook, error)
+            if result is not None:
+                if not isinstance(result, wanted):
+                    raise _junk(plugin, hook, result, _names((wanted,)))
+                value = result
+        return value
+
+    return call
+
+
+def _each(steps: tuple[Step, ...], on_failure: OnFailure) -> Callable[[Event], None]:
+    """Compile the observers: all of them, each isolated."""
+
+    def call(event: Event) -> None:
+        for plugin, function in steps:
+            try:
+                function(event)
+            except Exception as error:  # an observer must not harm the call it observes
+                failure = PluginContractError(
+                    f"plugin {plugin!r}, asyncrouter_observe: raised {type(error).__name__}",
+                    plugin=plugin,
+                    hook="asyncrouter_observe",
+                )
+                failure.__cause__ = error
+                on_failure(failure)
+
+    return call
+
+
+def _onion(hook: str, steps: tuple[Step, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile the layers around a call: the step that pluggy calls first becomes the outermost."""
+
+    def compose(call: Callable[..., Any]) -> Callable[..., Any]:
+        for plugin, function in reversed(steps):
+            call = _layer(hook, plugin, function, call)
+        return call
+
+    return compose
+
+
+def _layer(hook: str, plugin: str, function: Callable[..., Any], inner: Callable[..., Any]) -> Callable[..., Any]:
+    async def layer(*arguments: Any) -> Response:
+        try:
+            response = await function(inner, *arguments)
+        except Exception as error:
+            _broken(plugin, hook, error)
+        if not isinstance(response, Response):
+            raise _junk(plugin, hook, response, "Response")
+        return response
+
+    return layer
+
+
+def _stream_onion(hook: str, steps: tuple[Step, ...]) -> Callable[..., AsyncIterator[Chunk]] | None:
+    """Compile the layers around the chunks of a stream; ``None`` when there are none."""
+    if not steps:
+        return None
+
+    def wrap(chunks: AsyncIterator[Chunk], *arguments: Any) -> AsyncIterator[Chunk]:
+        for plugin, function in reversed(steps):
+            chunks = _stream_layer(hook, plugin, function(chunks, *arguments))
+        return chunks
+
+    return wrap
+
+
+async def _stream_layer(hook: str, plugin: str, chunks: Any) -> AsyncIterator[Chunk]:
+    try:
+        async for chunk in chunks:
+            if not isinstance(chunk, Chunk):
+                raise _junk(plugin, hook, chunk, "Chunk")
+            yield chunk
+    except Exception as error:
+        _broken(plugin, hook, error)
+    finally:
+        await chunks.aclose()

@@ -1,0 +1,41 @@
+"""What every provider offers: one wire API behind three methods."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol, runtime_checkable
+
+from asyncrouter.types.deployments import Deployment, Timeouts
+from asyncrouter.types.request import Request
+from asyncrouter.types.response import Chunk, Response
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """An object that speaks one wire API; it keeps no routing state and never retries.
+
+    The engine merges the parameters, bounds the attempt and records its outcome.  A provider sends one request,
+    translates the answer to chat-completions shape, and translates every failure to a
+    :class:`~asyncrouter.types.errors.ProviderError`.  Cancellation passes through and closes what was open.
+    """
+
+    async def complete(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> Response:
+        """Send *request* to *deployment* and return the whole answer.
+
+        ``request.params`` already holds the deployment's defaults.  Of *timeouts* only ``connect_s`` is the provider's
+        care.  ``Response.usage`` is filled where the upstream sent it; trace and cost are added by the router.
+        """
+        ...
+
+    def stream(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> AsyncGenerator[Chunk, None]:
+        """Send *request* and yield the answer's chunks as they come; write it as an async generator.
+
+        A chunk with usage comes last where the upstream sends one.  Ending without an upstream's own mark of the end
+        is no end: raise :class:`~asyncrouter.types.errors.StreamInterrupted`.  Closing the generator closes the
+        connection.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is open; called once, with the router."""
+        ...

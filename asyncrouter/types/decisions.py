@@ -1,0 +1,103 @@
+"""What strategies decide: estimates, selections, retries, fallbacks and verdicts."""
+
+from __future__ import annotations
+
+import attrs
+
+from asyncrouter.types.deployments import Deployment
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """How hard a request is: ``complexity`` in [0, 1], the token forecast, and the reason.
+
+    ``output_tokens`` is ``None`` when the estimator does not forecast it.  ``source`` names the estimator, or
+    "caller" when the caller gave the complexity.
+    """
+
+    complexity: float = attrs.field()
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    reason: str = ""
+    source: str = ""
+
+    @complexity.validator
+    def _in_range(self, _attribute: object, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"complexity: expected a number from 0 to 1, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Deployments in the order in which to try them, best first, with the reason.
+
+    ``propensity`` is the probability with which the first was chosen, in (0, 1]: 1 for a deterministic rule.
+    ``parallel`` = k races the first k of them.
+    """
+
+    deployments: tuple[Deployment, ...] = attrs.field()
+    reason: str = ""
+    propensity: float = attrs.field(default=1.0)
+    parallel: int = attrs.field(default=1)
+
+    @deployments.validator
+    def _not_empty(self, _attribute: object, value: tuple[Deployment, ...]) -> None:
+        if not value:
+            raise ValueError("deployments: a selection names at least one deployment; return None to decline")
+
+    @propensity.validator
+    def _is_probability(self, _attribute: object, value: float) -> None:
+        if not 0.0 < value <= 1.0:
+            raise ValueError(f"propensity: expected a probability in (0, 1], not {value!r}")
+
+    @parallel.validator
+    def _is_positive(self, _attribute: object, value: int) -> None:
+        if value < 1:
+            raise ValueError(f"parallel: expected 1 or more, not {value!r}")
+
+
+@attrs.frozen
+class Retry:
+    """Ask the same deployment again after ``delay_s`` seconds.
+
+    By default the engine takes another deployment of the group first where one stands ready, and waits only before
+    leaving the group or when nothing else is left; ``before_fallback`` asks for the same deployment at once instead.
+    """
+
+    delay_s: float = attrs.field()
+    reason: str = ""
+    before_fallback: bool = False
+
+    @delay_s.validator
+    def _not_negative(self, _attribute: object, value: float) -> None:
+        if not value >= 0.0:
+            raise ValueError(f"delay_s: expected 0 or more seconds, not {value!r}")
+
+
+@attrs.frozen
+class Fallback:
+    """Go on with ``deployment`` (one of the remaining) or with another ``group``: exactly one of the two."""
+
+    deployment: Deployment | None = None
+    group: str | None = None
+    reason: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.deployment is None) == (self.group is None):
+            raise ValueError("Fallback: give a deployment or a group, and not both")
+
+
+@attrs.frozen
+class GiveUp:
+    """Decide that there is to be no (further) retry, or no (further) fallback."""
+
+    reason: str = ""
+
+
+@attrs.frozen
+class Verdict:
+    """What a judge thinks of an answer; ``score`` in [0, 1] orders rejected answers, best last resort first."""
+
+    accept: bool
+    score: float | None = None
+    reason: str = ""

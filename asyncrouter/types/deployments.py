@@ -1,0 +1,161 @@
+"""What can be called: deployments, the groups they form, and how their present state looks to a strategy."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from asyncrouter.types.request import EMPTY
+
+OnInterrupt = Literal["raise", "continue", "restart"]
+
+
+class Capability:
+    """Names of what a deployment may be able to do, as written in a configuration."""
+
+    TOOLS = "tools"
+    VISION = "vision"
+    JSON_SCHEMA = "json_schema"
+    STREAMING = "streaming"
+
+
+ALL_CAPABILITIES = frozenset({Capability.TOOLS, Capability.VISION, Capability.JSON_SCHEMA, Capability.STREAMING})
+
+
+@attrs.frozen(kw_only=True)
+class Price:
+    """US dollars per million tokens.  ``cached_input`` defaults to ``input``."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0) -> float:
+        """Return the cost in US dollars of so many tokens; the cached ones are part of the input ones."""
+        cached_price = self.input if self.cached_input is None else self.cached_input
+        fresh = input_tokens - cached_input_tokens
+        return (fresh * self.input + cached_input_tokens * cached_price + output_tokens * self.output) / 1e6
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a deployment takes: requests and tokens per minute, calls at once.  ``None`` is no limit."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    concurrency: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """Bounds of one attempt, in seconds.
+
+    ``connect_s`` for the connection, ``first_token_s`` until the first output of a stream, ``idle_s`` between two
+    chunks of it, ``attempt_s`` for the whole attempt.
+    """
+
+    connect_s: float = 5.0
+    first_token_s: float = 15.0
+    idle_s: float = 15.0
+    attempt_s: float = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class BreakerSettings:
+    """When a deployment is set aside, and for how long.
+
+    It opens after ``failures`` in a row, or when at least ``ratio`` of the calls of the last ``window_s`` seconds
+    failed and there were at least ``min_calls``; it stays open for ``open_s``, doubling up to ``open_cap_s``.
+    """
+
+    failures: int = 5
+    ratio: float = 0.5
+    window_s: float = 30.0
+    min_calls: int = 20
+    open_s: float = 5.0
+    open_cap_s: float = 20.0
+
+
+@attrs.frozen(kw_only=True)
+class Deployment:
+    """One callable target: a provider's name, a model, and what is known of them.
+
+    ``params`` are defaults laid under the caller's; ``tags`` are free words for strategies; ``weight`` is the share
+    that the ``weighted`` selector gives it; ``context_window`` is in tokens.
+    """
+
+    name: str
+    provider: str
+    model: str
+    price: Price | None = None
+    limits: Limits = Limits()
+    context_window: int | None = None
+    capabilities: frozenset[str] = ALL_CAPABILITIES
+    weight: float = 1.0
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False, eq=False)
+    tags: frozenset[str] = frozenset()
+    breaker: BreakerSettings = BreakerSettings()
+
+
+@attrs.frozen(kw_only=True)
+class ModelGroup:
+    """A named set of interchangeable deployments, cheapest or weakest first, with the settings of its calls.
+
+    ``fallbacks`` names the groups to ask when this one has failed; ``patience_s`` bounds the wait for one more try
+    before leaving it; ``deadline_s`` and ``max_attempts`` bound a whole request.
+    """
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    fallbacks: tuple[str, ...] = ()
+    patience_s: float = 2.5
+    deadline_s: float = 60.0
+    max_attempts: int = 6
+    timeouts: Timeouts = Timeouts()
+    on_interrupt: OnInterrupt = "raise"
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False, eq=False)
+
+
+class DeploymentView(Protocol):
+    """How one deployment fares, as a strategy may read it."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way now."""
+        ...
+
+    @property
+    def latency_s(self) -> float | None:
+        """Smoothed time to an answer (for streams: to the first output), in seconds; ``None`` before the first."""
+        ...
+
+    @property
+    def output_tokens(self) -> float | None:
+        """Smoothed output tokens of an answer; ``None`` before the first."""
+        ...
+
+    @property
+    def ready_at(self) -> float:
+        """When it may be called again, in the clock's seconds: in the past when it may be called now."""
+        ...
+
+
+class FleetView(Protocol):
+    """How all deployments fare, with the present moment and the random numbers that a strategy may use."""
+
+    random: random.Random
+
+    def now(self) -> float:
+        """Return the present moment in the clock's seconds."""
+        ...
+
+    def __getitem__(self, deployment: str) -> DeploymentView:
+        """Return the view of the deployment with that name."""
+        ...
+
+
+NEVER = math.inf

@@ -1,0 +1,143 @@
+"""What comes back: the response, the chunks of a stream, and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from asyncrouter.types.request import EMPTY
+from asyncrouter.types.trace import RouteTrace
+
+
+@attrs.frozen
+class Usage:
+    """Tokens of one answer.
+
+    ``cached_input_tokens`` is part of ``input_tokens``, ``reasoning_tokens`` part of ``output_tokens``;
+    ``estimated`` tells that the upstream sent no usage and the router counted characters instead.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+NO_USAGE = Usage()
+
+
+def usage_of(raw: Mapping[str, Any]) -> Usage | None:
+    """Return the usage written in *raw* (a chat completion or a chunk), or ``None`` when there is none."""
+    usage = raw.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    return Usage(
+        input_tokens=_count(usage, "prompt_tokens"),
+        output_tokens=_count(usage, "completion_tokens"),
+        cached_input_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def _count(fields: object, key: str) -> int:
+    value = fields.get(key) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = raw.get("choices")
+    if isinstance(choices, Sequence) and choices and isinstance(choices[0], Mapping):
+        return choices[0]
+    return EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class Response:
+    """One answer.
+
+    ``raw`` is what the upstream sent, in chat-completions shape and unknown fields included; the accessors read it
+    lazily and show the first choice.  ``deployment`` and ``model`` name who answered; ``cost_usd`` is ``None`` when no
+    price is known; ``trace`` tells how the answer came about (set by the router, ``None`` from a bare provider).
+    """
+
+    raw: Mapping[str, Any] = attrs.field(repr=False)
+    deployment: str
+    model: str
+    usage: Usage = NO_USAGE
+    cost_usd: float | None = None
+    trace: RouteTrace = attrs.field(default=None, repr=False)
+    headers: Mapping[str, str] = attrs.field(default=EMPTY, repr=False)
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """The answer's message as the upstream sent it; an empty mapping when there is none."""
+        message = _first_choice(self.raw).get("message")
+        return message if isinstance(message, Mapping) else EMPTY
+
+    @property
+    def text(self) -> str:
+        """The answer's text; "" when it holds none (a tool call, say)."""
+        content = self.message.get("content")
+        return content if isinstance(content, str) else ""
+
+    @property
+    def tool_calls(self) -> Sequence[Mapping[str, Any]]:
+        """The tool calls that the model asks for; empty when there are none."""
+        calls = self.message.get("tool_calls")
+        return calls if isinstance(calls, Sequence) and not isinstance(calls, str) else ()
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped: "stop", "length", "tool_calls" and such."""
+        reason = _first_choice(self.raw).get("finish_reason")
+        return reason if isinstance(reason, str) else None
+
+
+@attrs.frozen
+class Chunk:
+    """One piece of a stream.
+
+    ``kind`` is "delta", or "restart": then what came before is void (only with ``on_interrupt="restart"``).
+    ``raw`` is the chunk as the upstream sent it, in chat-completions shape.
+    """
+
+    raw: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
+    kind: Literal["delta", "restart"] = "delta"
+
+    @property
+    def delta(self) -> Mapping[str, Any]:
+        """The first choice's delta; an empty mapping when the chunk has none."""
+        delta = _first_choice(self.raw).get("delta")
+        return delta if isinstance(delta, Mapping) else EMPTY
+
+    @property
+    def text(self) -> str:
+        """The text this chunk adds to the answer; "" when it adds none."""
+        content = self.delta.get("content")
+        return content if isinstance(content, str) else ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The first choice's finish reason, on its last chunk."""
+        reason = _first_choice(self.raw).get("finish_reason")
+        return reason if isinstance(reason, str) else None
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the chunk carries a part of the answer: a role alone or an empty delta is none."""
+        choices = self.raw.get("choices") or ()
+        return any(_carries_output(choice.get("delta")) for choice in choices if isinstance(choice, Mapping))
+
+
+def _carries_output(delta: object) -> bool:
+    if not isinstance(delta, Mapping):
+        return False
+    return any(value for key, value in delta.items() if key != "role")

@@ -1,0 +1,138 @@
+"""How an answer came about: attempts, the immutable trace, and the builder that one request fills."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from asyncrouter.types.decisions import Estimate, Selection
+from asyncrouter.types.errors import ProviderError
+
+
+class Outcome(enum.StrEnum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    """It answered, and the judge did not accept the answer."""
+    CANCELLED = "cancelled"
+    """The caller left, or another attempt of a hedge or race won."""
+
+
+class AttemptKind(enum.StrEnum):
+    """Why an attempt was made."""
+
+    FIRST = "first"
+    RETRY = "retry"
+    FALLBACK = "fallback"
+    CASCADE = "cascade"
+    HEDGE = "hedge"
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One call to one deployment.  ``started_at`` is in the clock's seconds; ``number`` counts from 1."""
+
+    number: int
+    deployment: str
+    group: str
+    kind: AttemptKind
+    outcome: Outcome
+    reason: str = ""
+    error: ProviderError | None = None
+    started_at: float = 0.0
+    duration_s: float = 0.0
+
+
+class TraceView(Protocol):
+    """What ``retry``, ``fallback`` and ``judge`` may read of the request's course so far."""
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The attempts so far, in the order in which they ended."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The groups visited so far, the first being the one that was asked for."""
+        ...
+
+    @property
+    def waits(self) -> int:
+        """How often the request has waited before a retry."""
+        ...
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The estimate, once made."""
+        ...
+
+    @property
+    def selection(self) -> Selection | None:
+        """The latest selection, once made."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class RouteTrace:
+    """The whole course of one request.
+
+    ``selection`` is the first one; ``groups`` are the groups visited in order; ``waits`` counts the backoffs;
+    ``notes`` tells what was skipped or survived (a plugin that failed, a deployment without patience), in order.
+    """
+
+    request_id: str
+    agent: str | None = None
+    groups: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    selection: Selection | None = None
+    attempts: tuple[Attempt, ...] = ()
+    waits: int = 0
+    waited_s: float = 0.0
+    duration_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class TraceBuilder:
+    """The one mutable record of a request under way; :meth:`freeze` makes the trace of it."""
+
+    __slots__ = ("agent", "attempts", "estimate", "first_selection", "groups", "notes", "request_id", "selection",
+                 "started_at", "waited_s", "waits")  # fmt: skip
+
+    def __init__(self, request_id: str, agent: str | None, group: str, started_at: float) -> None:
+        self.request_id = request_id
+        self.agent = agent
+        self.groups = [group]
+        self.started_at = started_at
+        self.estimate: Estimate | None = None
+        self.first_selection: Selection | None = None
+        self.selection: Selection | None = None
+        self.attempts: list[Attempt] = []
+        self.waits = 0
+        self.waited_s = 0.0
+        self.notes: list[str] = []
+
+    def selected(self, selection: Selection) -> None:
+        """Record *selection* as the latest, and as the first when it is."""
+        if self.first_selection is None:
+            self.first_selection = selection
+        self.selection = selection
+
+    def freeze(self, now: float) -> RouteTrace:
+        """Return the immutable trace as it stands at *now*."""
+        return RouteTrace(
+            request_id=self.request_id,
+            agent=self.agent,
+            groups=tuple(self.groups),
+            estimate=self.estimate,
+            selection=self.first_selection,
+            attempts=tuple(self.attempts),
+            waits=self.waits,
+            waited_s=self.waited_s,
+            duration_s=now - self.started_at,
+            notes=tuple(self.notes),
+        )
