@@ -1,0 +1,41 @@
+"""The token budget that retries and hedges share, so that they cannot turn an outage into a storm."""
+
+from __future__ import annotations
+
+from asyncrouter.state.window import SlidingCounts
+
+TTL_S = 10.0
+"""How long a first attempt counts (Finagle's RetryBudget: ttl 10 s)."""
+
+
+class RetryBudget:
+    """Allows extra attempts up to a share of the first attempts of the last :data:`TTL_S` seconds.
+
+    ``share`` is 0.2 by default, the value on which Finagle, Envoy and failsafe agree; up to ``floor`` extra attempts may
+    be under way at once whatever the share says (Envoy's minimum concurrency: 3), so that a quiet router may retry too.
+    """
+
+    __slots__ = ("_attempts", "_extra_in_flight", "_floor", "_share")
+
+    def __init__(self, share: float, floor: int) -> None:
+        self._share = share
+        self._floor = floor
+        self._attempts = SlidingCounts(TTL_S)
+        self._extra_in_flight = 0
+
+    def first_attempt(self, now: float) -> None:
+        """Count one first attempt: it earns ``share`` of an extra one."""
+        self._attempts.add(now, first=1)
+
+    def withdraw(self, now: float) -> bool:
+        """Allow one extra attempt, or refuse it; an allowed one must be handed back when it ends."""
+        first, extra = self._attempts.totals(now)
+        if self._extra_in_flight >= self._floor and extra + 1 > self._share * first:
+            return False
+        self._attempts.add(now, second=1)
+        self._extra_in_flight += 1
+        return True
+
+    def hand_back(self) -> None:
+        """An allowed extra attempt has ended."""
+        self._extra_in_flight -= 1

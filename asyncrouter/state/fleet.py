@@ -1,0 +1,115 @@
+"""The shared truth about every deployment of one router; only ``engine/attempt`` changes it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+
+from asyncrouter.state.breaker import Breaker
+from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.latency import smoothed
+from asyncrouter.state.limits import RateLimits
+from asyncrouter.state.tallies import Tally
+from asyncrouter.types.clock import Clock
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.metrics import DeploymentMetrics, Metrics
+
+
+class DeploymentState:
+    """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
+
+    __slots__ = ("_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
+                 "output_tokens", "tally")  # fmt: skip
+
+    def __init__(self, deployment: Deployment, clock: Clock, random: random.Random) -> None:
+        self.deployment = deployment
+        self.breaker = Breaker(deployment.breaker, random)
+        self.cooldown_until = float("-inf")
+        self.in_flight = 0
+        self.latency_s: float | None = None
+        self.output_tokens: float | None = None
+        self.tally = Tally()
+        limited = deployment.limits.rpm or deployment.limits.tpm
+        self.limits = RateLimits(deployment.limits, clock.now()) if limited else None
+        self._clock = clock
+
+    @property
+    def ready_at(self) -> float:
+        """When it may be called again: breaker, cooldown and rate limits together."""
+        at = self.breaker.ready_at
+        if self.cooldown_until > at:
+            at = self.cooldown_until
+        if self.limits is not None:
+            at = max(at, self.limits.ready_at(0, self._clock.now()))
+        return at
+
+    def cool_until(self, moment: float) -> None:
+        """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
+        if moment > self.cooldown_until:
+            self.cooldown_until = moment
+
+    def answered(self, latency_s: float) -> None:
+        """Count the time until an answer, or until a stream's first output."""
+        self.latency_s = smoothed(self.latency_s, latency_s)
+        self.tally.latency.observe(latency_s)
+
+    def metrics(self) -> DeploymentMetrics:
+        """Return the snapshot of this deployment."""
+        tally = self.tally
+        return DeploymentMetrics(
+            calls=tally.calls,
+            failures=tally.failures,
+            cancelled=tally.cancelled,
+            rejected=tally.rejected,
+            retries=tally.retries,
+            fallbacks=tally.fallbacks,
+            cascades=tally.cascades,
+            hedges=tally.hedges,
+            in_flight=self.in_flight,
+            input_tokens=tally.input_tokens,
+            output_tokens=tally.output_tokens,
+            cost_usd=tally.cost_usd,
+            latency_s=tally.latency.quantiles(),
+            breaker=self.breaker.state,
+        )
+
+
+class Fleet:
+    """Every deployment's state, the shared retry budget, and the tallies of agents.
+
+    Reads as :class:`~asyncrouter.types.deployments.FleetView`.
+    """
+
+    def __init__(self, clock: Clock, random: random.Random, budget: RetryBudget) -> None:
+        self.random = random
+        self.budget = budget
+        self.now = clock.now
+        self.total = Tally()
+        self.agents: dict[str, Tally] = {}
+        self.plugin_failures: Counter[str] = Counter()
+        self._clock = clock
+        self._states: dict[str, DeploymentState] = {}
+
+    def __getitem__(self, deployment: str) -> DeploymentState:
+        """Return the state of the deployment with that name; ``KeyError`` when it was never added."""
+        return self._states[deployment]
+
+    def add(self, deployments: Iterable[Deployment]) -> None:
+        """Make a state for each of *deployments* that has none."""
+        for deployment in deployments:
+            if deployment.name not in self._states:
+                self._states[deployment.name] = DeploymentState(deployment, self._clock, self.random)
+
+    def agent(self, name: str) -> Tally:
+        """Return the tally of the agent called *name*, new when it has none."""
+        return self.agents.setdefault(name, Tally())
+
+    def metrics(self) -> Metrics:
+        """Return the snapshot of everything."""
+        return Metrics(
+            total=self.total.as_agent(),
+            deployments={name: state.metrics() for name, state in self._states.items()},
+            agents={name: tally.as_agent() for name, tally in self.agents.items()},
+            plugin_failures=dict(self.plugin_failures),
+        )

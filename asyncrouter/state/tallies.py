@@ -1,0 +1,66 @@
+"""Counters of attempts and of requests, and the snapshots that ``metrics()`` makes of them."""
+
+from __future__ import annotations
+
+from asyncrouter.state.latency import LatencyHistogram
+from asyncrouter.types.metrics import AgentMetrics
+from asyncrouter.types.response import Response
+from asyncrouter.types.trace import AttemptKind
+
+KIND_COUNTERS = {
+    AttemptKind.RETRY: "retries",
+    AttemptKind.FALLBACK: "fallbacks",
+    AttemptKind.CASCADE: "cascades",
+    AttemptKind.HEDGE: "hedges",
+}
+"""The counter of each kind of attempt; a first attempt has none."""
+
+
+class Tally:
+    """Counts of calls, how they ended, why they were made, what they used and how long they took."""
+
+    __slots__ = ("calls", "cancelled", "cascades", "cost_usd", "failures", "fallbacks", "hedges", "input_tokens",
+                 "latency", "output_tokens", "rejected", "retries")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failures = 0
+        self.cancelled = 0
+        self.rejected = 0
+        self.retries = 0
+        self.fallbacks = 0
+        self.cascades = 0
+        self.hedges = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost_usd = 0.0
+        self.latency = LatencyHistogram()
+
+    def count_kind(self, kind: AttemptKind) -> None:
+        """Count one attempt of *kind*."""
+        counter = KIND_COUNTERS.get(kind)
+        if counter is not None:
+            setattr(self, counter, getattr(self, counter) + 1)
+
+    def count_usage(self, response: Response) -> None:
+        """Add what *response* used and cost."""
+        self.input_tokens += response.usage.input_tokens
+        self.output_tokens += response.usage.output_tokens
+        if response.cost_usd is not None:
+            self.cost_usd += response.cost_usd
+
+    def as_agent(self) -> AgentMetrics:
+        """Return the snapshot of a tally of requests."""
+        return AgentMetrics(
+            calls=self.calls,
+            failures=self.failures,
+            cancelled=self.cancelled,
+            retries=self.retries,
+            fallbacks=self.fallbacks,
+            cascades=self.cascades,
+            hedges=self.hedges,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_usd=self.cost_usd,
+            latency_s=self.latency.quantiles(),
+        )

@@ -1,0 +1,48 @@
+"""Counts over a sliding window of time, in constant memory."""
+
+from __future__ import annotations
+
+from collections import deque
+
+SLICES = 10
+"""Slices of a window: a count is forgotten at most a tenth of the window late."""
+
+
+class SlidingCounts:
+    """How many events of two sorts ("good" and "bad", say) the last ``window_s`` seconds saw."""
+
+    __slots__ = ("_first", "_second", "_slice_s", "_slices")
+
+    def __init__(self, window_s: float) -> None:
+        self._slice_s = window_s / SLICES
+        self._slices: deque[list[float]] = deque()  # [slice number, first, second]
+        self._first = 0.0
+        self._second = 0.0
+
+    def add(self, now: float, first: float = 0.0, second: float = 0.0) -> None:
+        """Count *first* and *second* at *now*."""
+        number = now // self._slice_s
+        self._forget(number)
+        if not self._slices or self._slices[-1][0] != number:
+            self._slices.append([number, 0.0, 0.0])
+        latest = self._slices[-1]
+        latest[1] += first
+        latest[2] += second
+        self._first += first
+        self._second += second
+
+    def totals(self, now: float) -> tuple[float, float]:
+        """Return both counts of the window that ends at *now*."""
+        self._forget(now // self._slice_s)
+        return self._first, self._second
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._slices.clear()
+        self._first = self._second = 0.0
+
+    def _forget(self, number: float) -> None:
+        while self._slices and self._slices[0][0] <= number - SLICES:
+            _, first, second = self._slices.popleft()
+            self._first -= first
+            self._second -= second

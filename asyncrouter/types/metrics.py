@@ -1,0 +1,80 @@
+"""What ``router.metrics()`` returns: a frozen snapshot of counts, tokens, cost and latency."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+
+class BreakerState(enum.StrEnum):
+    """Whether a deployment is called: as usual, not for now, or by one probe at a time."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@attrs.frozen(kw_only=True)
+class LatencyQuantiles:
+    """Seconds until the answer of successful attempts (for streams: the first output); ``None`` before the first."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentMetrics:
+    """One deployment's attempts since the router was made.
+
+    ``calls`` counts attempts of every kind; ``failures``, ``cancelled`` and ``rejected`` how some of them ended;
+    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` why some of them were made.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    cancelled: int = 0
+    rejected: int = 0
+    retries: int = 0
+    fallbacks: int = 0
+    cascades: int = 0
+    hedges: int = 0
+    in_flight: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    latency_s: LatencyQuantiles = LatencyQuantiles()
+    breaker: BreakerState = BreakerState.CLOSED
+
+
+@attrs.frozen(kw_only=True)
+class AgentMetrics:
+    """One agent's routed calls since the router was made.
+
+    ``calls`` counts requests, ``failures`` those that ended in an error, ``cancelled`` those that the caller left;
+    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` count the attempts that its requests needed beyond the first.
+    """
+
+    calls: int = 0
+    failures: int = 0
+    cancelled: int = 0
+    retries: int = 0
+    fallbacks: int = 0
+    cascades: int = 0
+    hedges: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    latency_s: LatencyQuantiles = LatencyQuantiles()
+
+
+@attrs.frozen(kw_only=True)
+class Metrics:
+    """The snapshot: all requests together, per deployment, per agent, and how often each plugin failed unheard."""
+
+    total: AgentMetrics
+    deployments: Mapping[str, DeploymentMetrics]
+    agents: Mapping[str, AgentMetrics]
+    plugin_failures: Mapping[str, int]
