@@ -11,8 +11,8 @@ TTL_S = 10.0
 class RetryBudget:
     """Allows extra attempts up to a share of the first attempts of the last :data:`TTL_S` seconds.
 
-    ``share`` is 0.2 by default, the value on which Finagle, Envoy and failsafe agree; up to ``floor`` extra attempts may
-    be under way at once whatever the share says (Envoy's minimum concurrency: 3), so that a quiet router may retry too.
+    ``share`` is 0.2 by default, the value on which Finagle, Envoy and failsafe agree.  Up to ``floor`` extra attempts
+    may be under way at once whatever the share says (Envoy's minimum concurrency: 3): a quiet router may retry too.
     """
 
     __slots__ = ("_attempts", "_extra_in_flight", "_floor", "_share")
@@ -27,15 +27,21 @@ class RetryBudget:
         """Count one first attempt: it earns ``share`` of an extra one."""
         self._attempts.add(now, first=1)
 
+    def allows(self, now: float) -> bool:
+        """Tell whether one more extra attempt would be allowed now."""
+        if self._extra_in_flight < self._floor:
+            return True
+        first, extra = self._attempts.totals(now)
+        return extra + 1 <= self._share * first
+
     def withdraw(self, now: float) -> bool:
         """Allow one extra attempt, or refuse it; an allowed one must be handed back when it ends."""
-        first, extra = self._attempts.totals(now)
-        if self._extra_in_flight >= self._floor and extra + 1 > self._share * first:
+        if not self.allows(now):
             return False
         self._attempts.add(now, second=1)
         self._extra_in_flight += 1
         return True
 
     def hand_back(self) -> None:
-        """An allowed extra attempt has ended."""
+        """Count one allowed extra attempt as ended."""
         self._extra_in_flight -= 1

@@ -37,22 +37,23 @@ class DeploymentState:
     @property
     def ready_at(self) -> float:
         """When it may be called again: breaker, cooldown and rate limits together."""
-        at = self.breaker.ready_at
-        if self.cooldown_until > at:
-            at = self.cooldown_until
+        at = max(self.breaker.ready_at, self.cooldown_until)
         if self.limits is not None:
             at = max(at, self.limits.ready_at(0, self._clock.now()))
         return at
 
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
-        if moment > self.cooldown_until:
-            self.cooldown_until = moment
+        self.cooldown_until = max(self.cooldown_until, moment)
 
     def answered(self, latency_s: float) -> None:
         """Count the time until an answer, or until a stream's first output."""
         self.latency_s = smoothed(self.latency_s, latency_s)
         self.tally.latency.observe(latency_s)
+
+    def produced(self, output_tokens: int) -> None:
+        """Count the length of an answer."""
+        self.output_tokens = smoothed(self.output_tokens, output_tokens)
 
     def metrics(self) -> DeploymentMetrics:
         """Return the snapshot of this deployment."""

@@ -101,3 +101,26 @@ class Verdict:
     accept: bool
     score: float | None = None
     reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Ranked:
+    """One deployment in a decision: its rank from 1 (0: filtered out), what the call would cost, and the reason."""
+
+    rank: int
+    deployment: str
+    model: str
+    expected_cost_usd: float | None
+    ready: bool
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Decision:
+    """What the router would do with a request, found without an upstream call."""
+
+    group: str
+    estimate: Estimate
+    selection: Selection | None
+    ranking: tuple[Ranked, ...]
+    fallbacks: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ class AgentMetrics:
     """One agent's routed calls since the router was made.
 
     ``calls`` counts requests, ``failures`` those that ended in an error, ``cancelled`` those that the caller left;
-    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` count the attempts that its requests needed beyond the first.
+    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` count the attempts that its requests made beyond the first.
     """
 
     calls: int = 0

@@ -21,6 +21,8 @@ class Outcome(enum.StrEnum):
     """It answered, and the judge did not accept the answer."""
     CANCELLED = "cancelled"
     """The caller left, or another attempt of a hedge or race won."""
+    SKIPPED = "skipped"
+    """No call was made: no deployment of the group was ready.  Given to ``fallback``, never part of a trace."""
 
 
 class AttemptKind(enum.StrEnum):
@@ -58,7 +60,7 @@ class TraceView(Protocol):
 
     @property
     def groups(self) -> Sequence[str]:
-        """The groups visited so far, the first being the one that was asked for."""
+        """The groups visited in this round, the first being the one that was asked for."""
         ...
 
     @property
@@ -101,12 +103,13 @@ class TraceBuilder:
     """The one mutable record of a request under way; :meth:`freeze` makes the trace of it."""
 
     __slots__ = ("agent", "attempts", "estimate", "first_selection", "groups", "notes", "request_id", "selection",
-                 "started_at", "waited_s", "waits")  # fmt: skip
+                 "started_at", "visited", "waited_s", "waits")  # fmt: skip
 
     def __init__(self, request_id: str, agent: str | None, group: str, started_at: float) -> None:
         self.request_id = request_id
         self.agent = agent
         self.groups = [group]
+        self.visited = [group]
         self.started_at = started_at
         self.estimate: Estimate | None = None
         self.first_selection: Selection | None = None
@@ -122,12 +125,27 @@ class TraceBuilder:
             self.first_selection = selection
         self.selection = selection
 
+    def entered(self, group: str) -> None:
+        """Record that *group* is visited."""
+        self.groups.append(group)
+        if group not in self.visited:
+            self.visited.append(group)
+
+    def new_round(self) -> None:
+        """Begin again with the group that was asked for."""
+        del self.groups[1:]
+
+    def waiting(self, delay_s: float) -> None:
+        """Record one wait."""
+        self.waits += 1
+        self.waited_s += delay_s
+
     def freeze(self, now: float) -> RouteTrace:
         """Return the immutable trace as it stands at *now*."""
         return RouteTrace(
             request_id=self.request_id,
             agent=self.agent,
-            groups=tuple(self.groups),
+            groups=tuple(self.visited),
             estimate=self.estimate,
             selection=self.first_selection,
             attempts=tuple(self.attempts),

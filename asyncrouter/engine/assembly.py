@@ -1,0 +1,111 @@
+"""Chunks assembled to the answer that a plain call would have given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncrouter.types.response import Chunk, Usage, usage_of
+
+CONCATENATED = frozenset({"content", "refusal", "reasoning", "reasoning_content", "arguments"})
+"""Fields whose pieces are joined; every other text field is sent whole and the last one stands."""
+TOP_LEVEL = ("id", "created", "model", "system_fingerprint", "service_tier")
+
+
+class Assembler:
+    """Collects the chunks of one stream.  All choices are assembled, tool calls by their index."""
+
+    __slots__ = ("_choices", "_top", "usage")
+
+    def __init__(self) -> None:
+        self._top: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+        self.usage: Usage | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in one chunk."""
+        raw = chunk.raw
+        for key in TOP_LEVEL:
+            if raw.get(key) is not None:
+                self._top.setdefault(key, raw[key])
+        usage = usage_of(raw)
+        if usage is not None:
+            self.usage = usage
+            self._top["usage"] = raw["usage"]
+        for piece in raw.get("choices") or ():
+            if isinstance(piece, Mapping):
+                self._add_choice(piece)
+
+    @property
+    def text(self) -> str:
+        """The first choice's text so far."""
+        message = self._choices.get(0, {}).get("message", {})
+        content = message.get("content")
+        return content if isinstance(content, str) else ""
+
+    @property
+    def in_tool_call(self) -> bool:
+        """Whether any choice holds a tool call: such an answer cannot be continued by another model."""
+        return any(choice["message"].get("tool_calls") for choice in self._choices.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice seen so far has given its finish reason."""
+        return bool(self._choices) and all(choice.get("finish_reason") for choice in self._choices.values())
+
+    def raw(self) -> dict[str, Any]:
+        """Return the assembled chat completion."""
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        return {**self._top, "object": "chat.completion", "choices": choices}
+
+    def _add_choice(self, piece: Mapping[str, Any]) -> None:
+        index = piece.get("index")
+        index = index if isinstance(index, int) else 0
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = {
+                "index": index,
+                "message": {"role": "assistant", "content": None},
+                "finish_reason": None,
+            }
+        for key, value in piece.items():
+            if key == "delta" and isinstance(value, Mapping):
+                merge(choice["message"], value)
+            elif key == "logprobs" and isinstance(value, Mapping):
+                merge(choice.setdefault("logprobs", {}), value)
+            elif key not in {"delta", "index"} and value is not None:
+                choice[key] = value
+
+
+def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Add one delta to *whole*: texts are joined, lists with an ``index`` merged by it, other values replaced."""
+    for key, value in piece.items():
+        if value is None:
+            whole.setdefault(key, None)
+        elif isinstance(value, str) and key in CONCATENATED and isinstance(whole.get(key), str):
+            whole[key] += value
+        elif isinstance(value, Mapping):
+            inner = whole.get(key)
+            if not isinstance(inner, dict):
+                inner = whole[key] = {}
+            merge(inner, value)
+        elif isinstance(value, list):
+            _merge_list(whole, key, value)
+        else:
+            whole[key] = value
+
+
+def _merge_list(whole: dict[str, Any], key: str, pieces: list[Any]) -> None:
+    items = whole.get(key)
+    if not isinstance(items, list):
+        items = whole[key] = []
+    for piece in pieces:
+        index = piece.get("index") if isinstance(piece, Mapping) else None
+        if not isinstance(index, int):
+            items.append(piece)
+            continue
+        same = next((item for item in items if isinstance(item, dict) and item.get("index") == index), None)
+        if same is None:
+            same = {}
+            items.append(same)
+        merge(same, piece)

@@ -1,0 +1,204 @@
+"""One attempt: its slot, its permit, its clock, and the one record of how it ended.
+
+Plain and streamed calls share this scope, so that a deployment's state is changed in one place.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import anyio
+import attrs
+
+from asyncrouter.engine.course import Course, Step
+from asyncrouter.state.breaker import Permit
+from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.errors import AttemptTimedOut, ContentFiltered, InvalidRequest, ProviderError
+from asyncrouter.types.events import AttemptFinished, BreakerChanged
+from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.response import Response, Usage
+from asyncrouter.types.tokens import estimate_text_tokens
+from asyncrouter.types.trace import Attempt, Outcome
+
+COOLDOWN_CAP_S = 300.0
+"""The longest cooldown that an upstream's Retry-After may impose (Envoy's max_interval for rate limits)."""
+CALLERS_FAULT = (InvalidRequest, ContentFiltered)
+"""Failures that say nothing about the deployment: its breaker stays as it is."""
+
+
+class Slots:
+    """A first-come-first-served semaphore for each deployment that has a ``concurrency`` limit."""
+
+    def __init__(self) -> None:
+        self._semaphores: dict[str, anyio.Semaphore] = {}
+
+    def of(self, deployment: Deployment) -> anyio.Semaphore | None:
+        """Return the deployment's semaphore, ``None`` when it has no limit."""
+        limit = deployment.limits.concurrency
+        if limit is None:
+            return None
+        semaphore = self._semaphores.get(deployment.name)
+        if semaphore is None:
+            semaphore = self._semaphores[deployment.name] = anyio.Semaphore(limit)
+        return semaphore
+
+
+class AttemptScope:
+    """Records one attempt: entered when it begins, left when it ends, however it ends.
+
+    ``with scope:`` notes a success when :meth:`answered` was called, a failure when a
+    :class:`~asyncrouter.types.errors.ProviderError` leaves it, and a cancellation otherwise.
+    """
+
+    __slots__ = ("_answered_at", "_breaker_before", "_course", "_fleet", "_permit", "_reserved", "_response",
+                 "_started_at", "_state", "_step", "attempt")  # fmt: skip
+
+    def __init__(self, course: Course, step: Step, fleet: Fleet, permit: Permit, breaker_before: BreakerState) -> None:
+        self._course = course
+        self._step = step
+        self._fleet = fleet
+        self._state: DeploymentState = fleet[step.deployment.name]
+        self._permit = permit
+        self._breaker_before = breaker_before
+        self._started_at = 0.0
+        self._answered_at: float | None = None
+        self._reserved = 0.0
+        self._response: Response | None = None
+        self.attempt: Attempt | None = None
+
+    def __enter__(self) -> Self:
+        """Begin: the call is in flight, its rate is reserved."""
+        self._started_at = now = self._fleet.now()
+        state = self._state
+        state.in_flight += 1
+        state.tally.calls += 1
+        state.tally.count_kind(self._step.kind)
+        self._course.begun(self._step)
+        if state.limits is not None:
+            estimate = self._course.estimate
+            self._reserved = estimate.input_tokens + (estimate.output_tokens or state.output_tokens or 0)
+            state.limits.reserve(self._reserved, now)
+        return self
+
+    def first_output(self) -> None:
+        """Note the moment of a stream's first output; what follows no longer counts as latency."""
+        self._answered_at = self._fleet.now()
+
+    def answered(self, response: Response) -> Response:
+        """Note the success, and return *response* with usage and cost filled in."""
+        self._response = response = priced(response, self._course, self._step.deployment)
+        return response
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        """End the attempt."""
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Hand everything back and record the outcome: *error* is what ended the attempt, ``None`` after an answer."""
+        now = self._fleet.now()
+        state = self._state
+        state.in_flight -= 1
+        if self._step.budgeted:
+            self._fleet.budget.hand_back()
+        if state.limits is not None:
+            used = self._response.usage.total_tokens if self._response else 0
+            state.limits.settle(self._reserved, used, now)
+        if self._response is not None and error is None:
+            self._record_success(self._response, now)
+            self._record(Outcome.OK, None, now)
+        elif isinstance(error, ProviderError):
+            self._record_failure(error, now)
+            self._record(Outcome.FAILED, error, now)
+        else:
+            self._record_unfinished(now)
+
+    def _record_unfinished(self, now: float) -> None:
+        """Record an attempt that the request's deadline or the caller cut off: the breaker learns nothing of it."""
+        state = self._state
+        state.breaker.released(self._permit, now)
+        if now >= self._course.deadline:
+            state.tally.failures += 1
+            cut = AttemptTimedOut("no answer yet at the deadline of the request", deployment=state.deployment.name)
+            self._record(Outcome.FAILED, cut, now)
+        else:
+            state.tally.cancelled += 1
+            self._record(Outcome.CANCELLED, None, now)
+
+    def _record_success(self, response: Response, now: float) -> None:
+        state = self._state
+        state.answered((self._answered_at or now) - self._started_at)
+        state.produced(response.usage.output_tokens)
+        state.tally.count_usage(response)
+        state.breaker.succeeded(self._permit, now)
+
+    def _record_failure(self, error: ProviderError, now: float) -> None:
+        state = self._state
+        state.tally.failures += 1
+        error.deployment = error.deployment or state.deployment.name
+        if isinstance(error, CALLERS_FAULT):
+            state.breaker.released(self._permit, now)
+        elif error.retry_after_s is not None:
+            # The upstream said when to come back: that is a cooldown, not a sign that it is broken.
+            state.cool_until(now + min(error.retry_after_s, COOLDOWN_CAP_S))
+            state.breaker.released(self._permit, now)
+        else:
+            state.breaker.failed(self._permit, now)
+
+    def _record(self, outcome: Outcome, error: ProviderError | None, now: float) -> None:
+        step, trace = self._step, self._course.trace
+        self.attempt = Attempt(
+            number=len(trace.attempts) + 1,
+            deployment=step.deployment.name,
+            group=step.route.group.name,
+            kind=step.kind,
+            outcome=outcome,
+            reason=step.reason,
+            error=error,
+            started_at=self._started_at,
+            duration_s=now - self._started_at,
+        )
+        trace.attempts.append(self.attempt)
+        observe = step.route.pipeline.observe
+        if observe is not None:
+            observe(AttemptFinished(self._course.request, self.attempt))
+            after = self._state.breaker.state
+            if after is not self._breaker_before:
+                observe(BreakerChanged(step.deployment.name, self._breaker_before, after))
+
+
+def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
+    """Return the scope of *step*, or ``None`` when breaker or retry budget do not let it begin now.
+
+    Everything that the scope hands back is taken here and in its ``__enter__``, with no await between.
+    """
+    now = fleet.now()
+    breaker = fleet[step.deployment.name].breaker
+    before = breaker.state
+    if step.budgeted and not fleet.budget.allows(now):
+        return None
+    permit = breaker.admit(now)
+    if permit is None:
+        return None
+    if step.budgeted:
+        fleet.budget.withdraw(now)
+    return AttemptScope(course, step, fleet, permit, before)
+
+
+def priced(response: Response, course: Course, deployment: Deployment) -> Response:
+    """Return *response* with its usage, estimated and flagged where the upstream sent none, and its cost."""
+    usage = response.usage
+    if not usage.total_tokens:
+        usage = Usage(
+            input_tokens=course.estimate.input_tokens,
+            output_tokens=estimate_text_tokens(response.text),
+            estimated=True,
+        )
+    price = deployment.price
+    if price is None:
+        return response if usage is response.usage else attrs.evolve(response, usage=usage)
+    cost_usd = price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+    return attrs.evolve(response, usage=usage, cost_usd=cost_usd)

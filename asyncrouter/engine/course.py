@@ -1,0 +1,316 @@
+"""The course of one request: which deployment is asked next, and what is waited for before.
+
+The order of recovery, from the cheapest cure to the dearest:
+
+1. a connection lost before a byte of the answer came: the same deployment at once, once, uncounted;
+2. another ready deployment of the group, at once;
+3. before leaving the group, one more try of it when the wait costs no more than the group's ``patience_s``;
+4. the fallback groups in order, at once;
+5. when nothing is left: back off and begin a further round.
+
+What may be retried, and where to fall back to, the hooks ``retry`` and ``fallback`` say; the order, the waits and the
+bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+import attrs
+
+from asyncrouter.engine.decide import decide
+from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.errors import (
+    AllAttemptsFailed,
+    AsyncRouterError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    Disposition,
+    NoDeploymentAvailable,
+    PluginContractError,
+)
+from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.request import Request
+from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins."""
+
+    deployment: Deployment
+    route: Route
+    kind: AttemptKind
+    reason: str = ""
+    budgeted: bool = False
+
+
+class Course:
+    """One request's way through its group and the fallback groups; the drivers ask it for the next step."""
+
+    __slots__ = ("_find_route", "_first_route", "_fleet", "_patient_groups", "_reconnected", "_selection", "_tried",
+                 "request", "trace")  # fmt: skip
+
+    def __init__(
+        self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
+    ) -> None:
+        self.request = request
+        self.trace = trace
+        self._first_route = route
+        self._find_route = find_route
+        self._fleet = fleet
+        self._selection: Selection | None = None
+        self._tried: set[str] = set()
+        self._patient_groups: set[str] = set()
+        self._reconnected = False
+
+    @property
+    def deadline(self) -> float:
+        """When the request must have ended, in the clock's seconds."""
+        return math.inf if self.request.deadline is None else self.request.deadline
+
+    @property
+    def estimate(self) -> Estimate:
+        """The estimate made on entering the first group."""
+        assert self.trace.estimate is not None  # noqa: S101 - entering a group sets it before anybody asks
+        return self.trace.estimate
+
+    async def first_step(self) -> Step:
+        """Return the first attempt to make.
+
+        Raises :class:`NoDeploymentAvailable` when nothing is ready, nor will be within the deadline.
+        """
+        self._fleet.budget.first_attempt(self._fleet.now())
+        return await self._begin_round(AttemptKind.FIRST, "")
+
+    async def after_failure(self, step: Step, failed: Attempt) -> Step:
+        """Return the attempt to make after *failed*, in the order of recovery.
+
+        Raises the attempt's own error when that permits nothing, :class:`AllAttemptsFailed` when nothing is left.
+        """
+        if self._lost_before_answer(failed):
+            self._reconnected = True
+            return attrs.evolve(step, kind=AttemptKind.RETRY, reason="connection lost before an answer", budgeted=False)
+        self._check_bounds()
+        retry = step.route.pipeline.retry(self.request, failed, self.trace, self._fleet.random)
+        again = retry if isinstance(retry, Retry) else None
+        if again is not None and again.before_fallback and (next_step := await self._again(step, again)):
+            return next_step
+        fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self._remaining())
+        if isinstance(fallback, Fallback) and fallback.deployment is not None:
+            return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, self._why(fallback.reason, failed))
+        if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
+            return next_step
+        self._raise_if_final(failed, fallback)
+        if next_step := await self._next_group(step.route, failed, fallback):
+            return next_step
+        return await self._next_round(failed, again)
+
+    async def after_refusal(self, step: Step) -> Step:
+        """Return the attempt to make instead of *step*, which could not begin.
+
+        Its deployment was set aside since it was chosen, or the retry budget is exhausted.
+        """
+        self._tried.add(step.deployment.name)
+        self.trace.notes.append(f"{step.deployment.name} was set aside meanwhile, or the retry budget is exhausted")
+        if remaining := self._remaining():
+            return attrs.evolve(step, deployment=remaining[0])
+        if next_step := await self._next_group(step.route, self._skipped(step.route)):
+            return next_step
+        await self._wait_for_soonest()
+        return await self._begin_round(step.kind, step.reason)
+
+    def after_rejection(self, step: Step, reason: str) -> Step | None:
+        """Return the attempt at a stronger deployment than the one whose answer was rejected; ``None`` without one."""
+        names = [one.name for one in step.route.group.deployments]
+        stronger = set(names[names.index(step.deployment.name) + 1 :])
+        candidates = [one for one in self._remaining() if one.name in stronger]
+        if not candidates or len(self.trace.attempts) >= self._first_route.group.max_attempts:
+            return None
+        weakest = min(candidates, key=lambda one: names.index(one.name))
+        return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
+
+    def begun(self, step: Step) -> None:
+        """Record that *step* is being made: its deployment is visited once a round."""
+        self._tried.add(step.deployment.name)
+
+    def exhausted(self) -> AsyncRouterError:
+        """Return the error that tells that nothing is left to try."""
+        errors = [attempt.error for attempt in self.trace.attempts if attempt.error is not None]
+        if not errors:
+            return self._nothing_available()
+        failures = "; ".join(f"{error.deployment}: {type(error).__name__}: {error}" for error in errors)
+        error = AllAttemptsFailed(f"all {len(errors)} attempts failed: {failures}", errors=errors)
+        error.__cause__ = errors[-1]
+        return error
+
+    # ------------------------------------------------------------------ groups and rounds
+
+    async def _begin_round(self, kind: AttemptKind, reason: str) -> Step:
+        """Enter the group that was asked for, else its fallback groups, else wait for the soonest deployment."""
+        while True:
+            self.trace.new_round()
+            self._tried.clear()
+            if step := await self._enter(self._first_route, kind, reason):
+                return step
+            if step := await self._next_group(self._first_route, self._skipped(self._first_route)):
+                return step
+            await self._wait_for_soonest()
+
+    async def _enter(self, route: Route, kind: AttemptKind, reason: str) -> Step | None:
+        """Select in the group of *route*; ``None`` when none of its deployments is ready."""
+        selection = await decide(self.request, route, self._fleet, self.trace)
+        if selection is None:
+            self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
+            return None
+        self._selection = selection
+        return Step(selection.deployments[0], route, kind, reason or selection.reason)
+
+    async def _next_group(self, route: Route, failed: Attempt, decision: object = None) -> Step | None:
+        """Go on with the next fallback group that has a ready deployment; ``None`` when there is none.
+
+        The group that failed is asked for its own chain first, then the one that the caller asked for.
+        """
+        while True:
+            if not isinstance(decision, Fallback) or decision.group is None:
+                decision = self._group_after(route, failed)
+            if decision is None or decision.group is None:
+                return None
+            if decision.group in self.trace.groups:
+                raise PluginContractError(
+                    f"asyncrouter_fallback named group {decision.group!r}, which this round has visited already",
+                    hook="asyncrouter_fallback",
+                )
+            route = self._find_route(decision.group)
+            self.trace.entered(decision.group)
+            if step := await self._enter(route, AttemptKind.FALLBACK, self._why(decision.reason, failed)):
+                return step
+            decision = None
+
+    def _group_after(self, route: Route, failed: Attempt) -> Fallback | None:
+        for one in (route, self._first_route):
+            decision = one.pipeline.fallback(self.request, failed, self.trace, ())
+            if isinstance(decision, Fallback):
+                return decision
+        return None
+
+    async def _next_round(self, failed: Attempt, retry: Retry | None) -> Step:
+        if retry is None or not self._may_retry() or not await self._wait(retry.delay_s):
+            raise self.exhausted()
+        step = await self._begin_round(AttemptKind.RETRY, self._why(f"round {self.trace.waits + 1}", failed))
+        return attrs.evolve(step, budgeted=True)
+
+    # ------------------------------------------------------------------ waits and bounds
+
+    async def _again(self, step: Step, retry: Retry) -> Step | None:
+        """Wait for one more try of the same deployment; ``None`` when deadline or budget does not allow it."""
+        ready_in = self._fleet[step.deployment.name].ready_at - self._fleet.now()
+        if not self._may_retry() or not await self._wait(max(retry.delay_s, ready_in)):
+            return None
+        return attrs.evolve(step, kind=AttemptKind.RETRY, reason=retry.reason, budgeted=True)
+
+    def _may_retry(self) -> bool:
+        if self._fleet.budget.allows(self._fleet.now()):
+            return True
+        self.trace.notes.append("retry budget exhausted")
+        return False
+
+    async def _wait(self, delay_s: float) -> bool:
+        """Wait for *delay_s*, or return ``False`` at once when that does not fit the deadline."""
+        if self._fleet.now() + delay_s >= self.deadline:
+            self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
+            return False
+        self.trace.waiting(delay_s)
+        await anyio.sleep(delay_s)
+        return True
+
+    async def _wait_for_soonest(self) -> None:
+        """Wait until the soonest deployment may be ready; raise when that is no use."""
+        soonest = self._soonest()
+        bounded = self.trace.waits < self._first_route.group.max_attempts
+        if soonest is None or not bounded or not await self._wait(max(0.0, soonest - self._fleet.now())):
+            raise self.exhausted()
+
+    def _soonest(self) -> float | None:
+        """Return when the first of the deployments that are set aside may be ready; ``None`` when none is."""
+        now = self._fleet.now()
+        moments = [
+            self._fleet[deployment.name].ready_at
+            for group in self.trace.visited
+            for deployment in self._find_route(group).group.deployments
+        ]
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def _nothing_available(self) -> NoDeploymentAvailable:
+        soonest = self._soonest()
+        groups = ", ".join(self.trace.visited)
+        if soonest is None:
+            return NoDeploymentAvailable(
+                f"no deployment of {groups} can serve this request: the filters left none; "
+                "see explain() for what each lacks"
+            )
+        retry_after_s = soonest - self._fleet.now()
+        return NoDeploymentAvailable(
+            f"every deployment of {groups} is set aside; the first may be ready in {retry_after_s:.3g} s",
+            retry_after_s=retry_after_s,
+        )
+
+    def _check_bounds(self) -> None:
+        if self._fleet.now() >= self.deadline:
+            raise DeadlineExceeded(self.too_late())
+        if len(self.trace.attempts) >= self._first_route.group.max_attempts:
+            self.trace.notes.append(f"max_attempts = {self._first_route.group.max_attempts} reached")
+            raise self.exhausted()
+
+    def too_late(self) -> str:
+        """Return the words of a :class:`DeadlineExceeded`: when, and what had been tried."""
+        allowed = self.deadline - self.trace.started_at
+        tried = ", ".join(f"{a.deployment} {a.error.__class__.__name__ if a.error else a.outcome}"
+                          for a in self.trace.attempts)  # fmt: skip
+        return f"no answer within the deadline of {allowed:.3g} s; attempts: {tried or 'none ended'}"
+
+    # ------------------------------------------------------------------ small questions
+
+    def _remaining(self) -> tuple[Deployment, ...]:
+        """Return the deployments of the selection that are ready and not yet tried in this round."""
+        now = self._fleet.now()
+        ordered = self._selection.deployments if self._selection else ()
+        return tuple(one for one in ordered if one.name not in self._tried and self._fleet[one.name].ready_at <= now)
+
+    def _is_patient(self, step: Step, retry: Retry) -> bool:
+        """Whether to wait for one more try before leaving the group: once a group, cheap enough, breaker closed."""
+        group, state = step.route.group, self._fleet[step.deployment.name]
+        ready_in = state.ready_at - self._fleet.now()
+        if group.name in self._patient_groups or max(retry.delay_s, ready_in) > group.patience_s:
+            return False
+        self._patient_groups.add(group.name)
+        return state.breaker.state is BreakerState.CLOSED
+
+    def _lost_before_answer(self, failed: Attempt) -> bool:
+        error = failed.error
+        return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
+
+    @staticmethod
+    def _raise_if_final(failed: Attempt, fallback: object) -> None:
+        error = failed.error
+        if error is not None and error.disposition is Disposition.RAISE and not isinstance(fallback, Fallback):
+            raise error
+
+    @staticmethod
+    def _why(reason: str, failed: Attempt) -> str:
+        cause = f"{type(failed.error).__name__} on {failed.deployment}" if failed.error else failed.reason
+        return f"{reason}: {cause}" if reason else cause
+
+    def _skipped(self, route: Route) -> Attempt:
+        return Attempt(
+            number=0,
+            deployment="",
+            group=route.group.name,
+            kind=AttemptKind.FIRST,
+            outcome=Outcome.SKIPPED,
+            reason=f"no deployment of {route.group.name} was ready",
+        )

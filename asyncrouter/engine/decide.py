@@ -1,0 +1,103 @@
+"""The decision: estimate, filter, select.  No upstream call is made here, save by a plugin that makes one."""
+
+from __future__ import annotations
+
+from asyncrouter.engine.route import Route
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.errors import AsyncRouterError, PluginContractError
+from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import estimate_tokens
+from asyncrouter.types.trace import TraceBuilder
+
+FALLBACK_COMPLEXITY = 0.5
+"""What is assumed when no estimator answers, or the estimator fails: neither easy nor hard."""
+FALLBACK_OUTPUT_TOKENS = 256
+"""What is assumed of an answer's length when nobody forecasts it and no answer has been seen."""
+
+
+async def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Selection | None:
+    """Return the selection in the group of *route*, ``None`` when the filters leave none; record it in *trace*."""
+    if trace.estimate is None:
+        trace.estimate = await _estimate(request, route, trace)
+    candidates = route.pipeline.filter(request, route.group.deployments, fleet)
+    if not candidates:
+        return None
+    selection = await route.pipeline.select(request, trace.estimate, candidates, fleet)
+    if selection is None:
+        selection = Selection(deployments=candidates, reason="configured order")
+    _check_known(selection, candidates)
+    trace.selected(selection)
+    return selection
+
+
+async def explain(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Decision:
+    """Return the decision with every deployment of the group ranked, those that were filtered out last."""
+    selection = await decide(request, route, fleet, trace)
+    assert trace.estimate is not None  # noqa: S101 - decide sets it
+    estimate = trace.estimate
+    ordered = selection.deployments if selection else ()
+    left_out = [one for one in route.group.deployments if one not in ordered]
+    ranking = [
+        _ranked(rank, one, estimate, fleet, selection.reason if selection and rank == 1 else "next in the selection")
+        for rank, one in enumerate(ordered, start=1)
+    ]
+    ranking += [_ranked(0, one, estimate, fleet, _why_left_out(one, fleet)) for one in left_out]
+    return Decision(
+        group=route.group.name,
+        estimate=estimate,
+        selection=selection,
+        ranking=tuple(ranking),
+        fallbacks=route.group.fallbacks,
+    )
+
+
+def expected_cost_usd(deployment: Deployment, estimate: Estimate, fleet: Fleet) -> float | None:
+    """Return what the call would cost: the estimate's tokens, or else the mean length of the answers seen."""
+    if deployment.price is None:
+        return None
+    output_tokens = estimate.output_tokens or fleet[deployment.name].output_tokens or FALLBACK_OUTPUT_TOKENS
+    return deployment.price.cost_usd(estimate.input_tokens, output_tokens)
+
+
+async def _estimate(request: Request, route: Route, trace: TraceBuilder) -> Estimate:
+    if request.complexity is not None:
+        return _uninformed(request, request.complexity, "given by the caller", "caller")
+    try:
+        estimate = await route.pipeline.estimate(request, route.group)
+    except AsyncRouterError as error:  # fails open: a broken estimator must not lose the call
+        trace.notes.append(f"estimate failed, complexity {FALLBACK_COMPLEXITY} assumed: {error}")
+        estimate = None
+    return estimate or _uninformed(request, FALLBACK_COMPLEXITY, "no estimate", "default")
+
+
+def _uninformed(request: Request, complexity: float, reason: str, source: str) -> Estimate:
+    input_tokens = estimate_tokens(request.messages)
+    return Estimate(complexity=complexity, input_tokens=input_tokens, reason=reason, source=source)
+
+
+def _check_known(selection: Selection, candidates: tuple[Deployment, ...]) -> None:
+    known = {id(one) for one in candidates}
+    for one in selection.deployments:
+        if id(one) not in known:
+            raise PluginContractError(
+                f"asyncrouter_select returned {one.name!r}, which is not among the candidates it was given",
+                hook="asyncrouter_select",
+            )
+
+
+def _ranked(rank: int, deployment: Deployment, estimate: Estimate, fleet: Fleet, reason: str) -> Ranked:
+    return Ranked(
+        rank=rank,
+        deployment=deployment.name,
+        model=deployment.model,
+        expected_cost_usd=expected_cost_usd(deployment, estimate, fleet),
+        ready=fleet[deployment.name].ready_at <= fleet.now(),
+        reason=reason,
+    )
+
+
+def _why_left_out(deployment: Deployment, fleet: Fleet) -> str:
+    ready_in = fleet[deployment.name].ready_at - fleet.now()
+    return f"set aside for {ready_in:.3g} s" if ready_in > 0 else "filtered out: it cannot serve this request"

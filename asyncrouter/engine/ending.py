@@ -1,0 +1,68 @@
+"""The end of a routed call, plain or streamed: told once, however it ends."""
+
+from __future__ import annotations
+
+import attrs
+
+from asyncrouter.engine.route import Route
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.state.tallies import Tally
+from asyncrouter.types.errors import AsyncRouterError
+from asyncrouter.types.events import RequestFinished
+from asyncrouter.types.request import Request
+from asyncrouter.types.response import Response
+from asyncrouter.types.trace import RouteTrace, TraceBuilder
+
+
+class Ending:
+    """Tells how a routed call ended, once: tallies, trace and the last event.  Left however the call ends."""
+
+    __slots__ = ("_fleet", "_request", "_response", "_route", "_trace")
+
+    def __init__(self, request: Request, route: Route, trace: TraceBuilder, fleet: Fleet) -> None:
+        self._request = request
+        self._route = route
+        self._trace = trace
+        self._fleet = fleet
+        self._response: Response | None = None
+
+    def answered(self, response: Response) -> Response:
+        """Note the answer and return it with its trace."""
+        trace = self._trace.freeze(self._fleet.now())
+        self._response = attrs.evolve(response, trace=trace)
+        return self._response
+
+    def __enter__(self) -> None:
+        """Nothing begins here: what has to be told is told at the end."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _tb: object) -> None:
+        """End the call."""
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Count the call, attach the trace to its error, and tell the observers."""
+        trace = self._response.trace if self._response else self._trace.freeze(self._fleet.now())
+        routing_error = error if isinstance(error, AsyncRouterError) else None
+        if routing_error is not None:
+            routing_error.trace = trace
+        tallies = [self._fleet.total]
+        if self._request.agent is not None:
+            tallies.append(self._fleet.agent(self._request.agent))
+        for tally in tallies:
+            _count(tally, trace, self._response, error)
+        observe = self._route.pipeline.observe
+        if observe is not None:
+            observe(RequestFinished(self._request, trace, None if error else self._response, routing_error))
+
+
+def _count(tally: Tally, trace: RouteTrace, response: Response | None, error: BaseException | None) -> None:
+    tally.calls += 1
+    for attempt in trace.attempts:
+        tally.count_kind(attempt.kind)
+    if response is not None and error is None:
+        tally.count_usage(response)
+        tally.latency.observe(trace.duration_s)
+    elif isinstance(error, Exception):
+        tally.failures += 1
+    else:
+        tally.cancelled += 1

@@ -1,0 +1,121 @@
+"""The engine: one request from the door to an answer or a typed error, under one deadline."""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+import attrs
+
+from asyncrouter.engine.attempt import Slots, begin
+from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.ending import Ending
+from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.decisions import Verdict
+from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, ProviderError
+from asyncrouter.types.request import Request
+from asyncrouter.types.response import Response
+from asyncrouter.types.trace import Outcome, TraceBuilder
+
+
+class Engine:
+    """Runs requests over one fleet.  It keeps nothing of a request after its end."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.slots = Slots()
+
+    async def complete(self, request: Request, route: Route, find_route: FindRoute) -> Response:
+        """Return the answer to *request*, its trace attached.
+
+        Raises a :class:`~asyncrouter.types.errors.RoutingError`, the provider's own error where that permits nothing
+        else, or a :class:`~asyncrouter.types.errors.PluginError`; each carries the trace.
+        """
+        trace = TraceBuilder(request.id, request.agent, route.group.name, self.fleet.now())
+        ending = Ending(request, route, trace, self.fleet)
+
+        async def routed(request: Request) -> Response:
+            return await self._route(Course(request, route, find_route, self.fleet, trace))
+
+        with ending:
+            with anyio.move_on_after(remaining_s(request, self.fleet)) as scope:
+                response = await route.pipeline.around_request(routed)(request)
+                return ending.answered(response)
+            assert scope.cancelled_caught  # noqa: S101 - the scope swallows nothing else
+            raise DeadlineExceeded(Course(request, route, find_route, self.fleet, trace).too_late())
+
+    async def _route(self, course: Course) -> Response:
+        step = await course.first_step()
+        best: tuple[float, Response] | None = None
+        while True:
+            try:
+                response = await self._attempt(course, step)
+            except ProviderError:
+                if best is not None:  # a stronger deployment failed: the rejected answer is better than none
+                    return best[1]
+                step = await course.after_failure(step, course.trace.attempts[-1])
+                continue
+            if response is None:
+                step = await course.after_refusal(step)
+                continue
+            verdict = await judge(course, step, response)
+            if verdict.accept:
+                return response
+            self._reject(course, step)
+            score = verdict.score or 0.0
+            if best is None or score > best[0]:
+                best = (score, response)
+            stronger = course.after_rejection(step, verdict.reason)
+            if stronger is None:
+                course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
+                return best[1]
+            step = stronger
+
+    async def _attempt(self, course: Course, step: Step) -> Response | None:
+        """Make the attempt once its deployment has a slot; ``None`` when it could not begin."""
+        slot = self.slots.of(step.deployment)
+        if slot is None:
+            return await self._call(course, step)
+        async with slot:
+            return await self._call(course, step)
+
+    async def _call(self, course: Course, step: Step) -> Response | None:
+        scope = begin(course, step, self.fleet)
+        if scope is None:
+            return None
+        request = step.route.prepared(course.request, step.deployment)
+        attempt_s = step.route.group.timeouts.attempt_s
+        with scope:
+            if self.fleet.now() + attempt_s >= course.deadline:  # the deadline's own scope is the tighter one
+                return scope.answered(await step.route.complete(request, step.deployment))
+            with anyio.move_on_after(attempt_s):
+                return scope.answered(await step.route.complete(request, step.deployment))
+            raise AttemptTimedOut(f"no answer within attempt_s = {attempt_s:g} s", deployment=step.deployment.name)
+
+    def _reject(self, course: Course, step: Step) -> None:
+        self.fleet[step.deployment.name].tally.rejected += 1
+        attempts = course.trace.attempts
+        attempts[-1] = attrs.evolve(attempts[-1], outcome=Outcome.REJECTED)
+
+
+async def judge(course: Course, step: Step, response: Response) -> Verdict:
+    """Return the judge's verdict; an answer that nobody judges, or that the judge fails on, is accepted."""
+    judge = step.route.pipeline.judge
+    if judge is None:
+        return ACCEPTED
+    try:
+        return await judge(course.request, response, course.trace) or ACCEPTED
+    except AsyncRouterError as error:  # fails open: there is an answer, and no call is lost to a broken judge
+        course.trace.notes.append(f"judge failed, answer accepted: {error}")
+        return ACCEPTED
+
+
+ACCEPTED = Verdict(accept=True)
+
+
+def remaining_s(request: Request, fleet: Fleet) -> float | None:
+    """Return the seconds until the deadline, ``None`` without one; never negative."""
+    if request.deadline is None or math.isinf(request.deadline):
+        return None
+    return max(0.0, request.deadline - fleet.now())
