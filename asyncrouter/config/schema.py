@@ -1,0 +1,270 @@
+"""What a configuration says, as frozen attrs classes.
+
+They are made by :func:`~asyncrouter.config.loading.load_config` from a file or a mapping, or written out in Python;
+either way a wrong value raises :class:`~asyncrouter.types.errors.ConfigError` with the key's path.  Lists may be
+given where tuples stand, strategies by name, table or object.  Times are in seconds.  Tables whose keys only a
+provider, a factory or the wire knows (``options``, ``params``) are copied, searched for secrets and never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs.validators import optional
+
+from asyncrouter.config import checks
+from asyncrouter.config.checks import Check, described, fault, join
+from asyncrouter.config.specs import StrategySpec, are_strategies, is_strategy, strategies, strategy, table
+from asyncrouter.providers.base import Provider
+from asyncrouter.types.deployments import (
+    ALL_CAPABILITIES,
+    BreakerSettings,
+    Limits,
+    OnInterrupt,
+    Price,
+    Timeouts,
+)
+from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.types.request import EMPTY
+
+__all__ = [
+    "AgentSettings",
+    "DeploymentSettings",
+    "GroupSettings",
+    "HedgeSettings",
+    "ProviderSettings",
+    "RouterConfig",
+    "RouterSettings",
+    "StrategySpec",
+    "TwoModelSettings",
+]
+
+CONTENT_FILTER = "content_filter"
+"""The one fallback that a group has to ask for, in ``fallback_on``."""
+
+_PERCENTILE = re.compile(r"p(?!0+(\.0*)?$)\d{1,2}(\.\d+)?")
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _set(value: Any) -> Any:
+    wanted = isinstance(value, (list, tuple, set)) and all(isinstance(item, str) for item in value)
+    return frozenset(value) if wanted else _listed(value)
+
+
+def _is_moment(_instance: Any, attribute: Any, value: Any) -> None:
+    if isinstance(value, str):
+        if not _PERCENTILE.fullmatch(value):
+            raise fault(attribute.name, f"expected a percentile or seconds, not {described(value)}", 'such as "p95"')
+        return
+    checks.positive(None, attribute, value)
+
+
+@attrs.frozen(kw_only=True)
+class HedgeSettings:
+    """A second attempt in parallel after a delay.
+
+    ``at`` is the delay in seconds, or the percentile of the latencies seen ("p95"); ``max_extra_load`` bounds the
+    hedges as a share of the requests.
+    """
+
+    at: str | float = attrs.field(default="p95", validator=_is_moment)
+    max_extra_load: float = attrs.field(default=0.05, validator=checks.share)
+
+
+RULES: Mapping[type, Mapping[str, Check]] = {
+    Price: {
+        "input": checks.not_negative,
+        "output": checks.not_negative,
+        "cached_input": optional(checks.not_negative),
+    },
+    Limits: {
+        "rpm": optional(checks.positive),
+        "tpm": optional(checks.positive),
+        "concurrency": optional(checks.whole_positive),
+    },
+    Timeouts: dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s"), checks.positive),
+    BreakerSettings: {
+        "failures": checks.whole_positive,
+        "ratio": checks.ratio,
+        "window_s": checks.positive,
+        "min_calls": checks.whole_positive,
+        "open_s": checks.positive,
+        "open_cap_s": checks.positive,
+    },
+    HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
+}
+"""What the values of the smaller tables must be; their classes on the floor below hold data only."""
+
+TABLES: Mapping[str, type] = {
+    "price": Price,
+    "limits": Limits,
+    "timeouts": Timeouts,
+    "breaker": BreakerSettings,
+    "hedge": HedgeSettings,
+}
+"""The keys whose value is one of the smaller tables."""
+
+_price, _limits, _timeouts, _breaker, _hedge = (checks.settings(kind, RULES[kind]) for kind in TABLES.values())
+
+
+def _breaker_in_order(instance: Any, attribute: Any, value: Any) -> None:
+    _breaker(instance, attribute, value)
+    if value.open_cap_s < value.open_s:
+        path = join(attribute.name, "open_cap_s")
+        raise fault(path, f"{value.open_cap_s!r} is under open_s, {value.open_s!r}")
+
+
+@attrs.frozen(kw_only=True)
+class RouterSettings:
+    """The router's own settings, and the defaults of its groups.
+
+    ``default`` names the group (or deployment) that answers when a caller names none.  ``retry_budget`` is the share
+    of retries and hedges per first attempt, ``retry_floor`` how many may run beyond it; ``seed`` makes the random
+    choices repeatable.
+    """
+
+    default: str | None = attrs.field(default=None, validator=optional(checks.text))
+    deadline_s: float = attrs.field(default=60.0, validator=checks.positive)
+    max_attempts: int = attrs.field(default=6, validator=checks.whole_positive)
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
+    plugins: tuple[StrategySpec, ...] = attrs.field(default=(), converter=strategies, validator=are_strategies)
+    seed: int | None = attrs.field(default=None, validator=optional(checks.whole))
+    retry_budget: float = attrs.field(default=0.2, validator=checks.share)
+    retry_floor: int = attrs.field(default=3, validator=checks.whole_not_negative)
+
+
+@attrs.frozen(kw_only=True)
+class ProviderSettings:
+    """A provider: its ``kind`` (by default its own name) with the options of that kind, or a ready ``instance``."""
+
+    kind: str | None = attrs.field(default=None, validator=optional(checks.text))
+    options: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
+    instance: object | None = attrs.field(default=None)
+
+    @instance.validator
+    def _is_provider(self, attribute: Any, value: object) -> None:
+        if value is not None and not isinstance(value, Provider):
+            shown = described(value, attribute.name)
+            raise fault("", f"expected a table, or an object with complete, stream and aclose, not {shown}")
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentSettings:
+    """One model at one provider, with what is known of it; ``price`` is in US dollars per million tokens."""
+
+    provider: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: provider = "openai"'})
+    model: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: model = "gpt-4o-mini"'})
+    price: Price | None = attrs.field(default=None, validator=optional(_price))
+    limits: Limits = attrs.field(default=Limits(), validator=_limits)
+    context_window: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    capabilities: frozenset[str] = attrs.field(
+        default=ALL_CAPABILITIES,
+        converter=_set,
+        validator=[checks.texts, checks.one_of(*sorted(ALL_CAPABILITIES))],
+    )
+    weight: float = attrs.field(default=1.0, validator=checks.not_negative)
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
+    tags: frozenset[str] = attrs.field(default=frozenset(), converter=_set, validator=checks.texts)
+
+
+@attrs.frozen(kw_only=True)
+class GroupSettings:
+    """Interchangeable deployments, cheapest or weakest first, and how calls of them are made.
+
+    What is ``None`` stands for the default: for ``deadline_s`` and ``max_attempts`` the router's own.
+    """
+
+    deployments: tuple[str, ...] = attrs.field(
+        converter=_listed, validator=checks.some_texts, metadata={"cure": 'name at least one: deployments = ["mini"]'}
+    )
+    select: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
+    estimate: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
+    retry: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
+    filters: tuple[StrategySpec, ...] | None = attrs.field(
+        default=None, converter=strategies, validator=optional(are_strategies)
+    )
+    judge: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
+    fallbacks: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.texts)
+    fallback_on: tuple[str, ...] = attrs.field(
+        default=(), converter=_listed, validator=[checks.texts, checks.one_of(CONTENT_FILTER)]
+    )
+    patience_s: float = attrs.field(default=2.5, validator=checks.not_negative)
+    deadline_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
+    max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    breaker: BreakerSettings | None = attrs.field(default=None, validator=optional(_breaker_in_order))
+    hedge: HedgeSettings | None = attrs.field(default=None, validator=optional(_hedge))
+    timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_timeouts)
+    on_interrupt: OnInterrupt = attrs.field(default="raise", validator=checks.one_of("raise", "continue", "restart"))
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TwoModelSettings:
+    """The ``model`` table of the two-model form: a primary model, and a backup for what is too complex for it."""
+
+    primary_model: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: primary_model = "gpt-4"'})
+    backup_model: str | None = attrs.field(default=None, validator=optional(checks.text))
+    complexity_threshold: float = attrs.field(default=0.7, validator=checks.share)
+    max_retries: int = attrs.field(default=5, validator=checks.whole_not_negative)
+    initial_delay: float = attrs.field(default=1.0, validator=checks.not_negative)
+    backoff_factor: float = attrs.field(default=2.0, validator=checks.at_least_one)
+    jitter: bool = attrs.field(default=True, validator=checks.flag)
+
+
+@attrs.frozen(kw_only=True)
+class AgentSettings:
+    """A named profile: a ``group``, or models of its own, with what it does otherwise.
+
+    ``max_retries``, ``initial_delay``, ``backoff_factor`` and ``jitter`` are laid over the group's retry options.
+    """
+
+    group: str | None = attrs.field(default=None, validator=optional(checks.text))
+    model_name: str | None = attrs.field(default=None, validator=optional(checks.text))
+    backup_model: str | None = attrs.field(default=None, validator=optional(checks.text))
+    complexity_threshold: float | None = attrs.field(default=None, validator=optional(checks.share))
+    deadline_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
+    max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
+    max_retries: int | None = attrs.field(default=None, validator=optional(checks.whole_not_negative))
+    initial_delay: float | None = attrs.field(default=None, validator=optional(checks.not_negative))
+    backoff_factor: float | None = attrs.field(default=None, validator=optional(checks.at_least_one))
+    jitter: bool | None = attrs.field(default=None, validator=optional(checks.flag))
+
+
+def _entries(kind: type) -> Check:
+    def check(_instance: Any, attribute: Any, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            raise fault(attribute.name, f"expected a mapping of {kind.__name__}, not {described(value)}")
+        faults = [
+            ConfigFault(join(attribute.name, checks.named(str(name))), f"expected a {kind.__name__} under its name")
+            for name, entry in value.items()
+            if not isinstance(entry, kind) or not isinstance(name, str) or not name.strip()
+        ]
+        if faults:
+            raise ConfigError(faults=faults)
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class RouterConfig:
+    """A whole configuration.
+
+    What the parts say of each other is checked when it is loaded, or when the catalogue is built of it.
+    """
+
+    router: RouterSettings = attrs.field(default=RouterSettings(), validator=checks.settings(RouterSettings, {}))
+    providers: Mapping[str, ProviderSettings] = attrs.field(
+        default=EMPTY, converter=table, validator=_entries(ProviderSettings)
+    )
+    deployments: Mapping[str, DeploymentSettings] = attrs.field(
+        default=EMPTY, converter=table, validator=_entries(DeploymentSettings)
+    )
+    groups: Mapping[str, GroupSettings] = attrs.field(default=EMPTY, converter=table, validator=_entries(GroupSettings))
+    agents: Mapping[str, AgentSettings] = attrs.field(default=EMPTY, converter=table, validator=_entries(AgentSettings))
