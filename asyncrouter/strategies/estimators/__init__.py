@@ -1,0 +1,1 @@
+"""Estimators: how hard a request is."""

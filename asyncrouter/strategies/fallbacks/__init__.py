@@ -1,0 +1,1 @@
+"""Fallbacks: where to go after a failure."""

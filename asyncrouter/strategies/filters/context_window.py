@@ -1,0 +1,36 @@
+"""The filter for prompts that a deployment's context window cannot hold."""
+
+from __future__ import annotations
+
+import attrs
+
+from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.strategies.tokens import input_tokens, most_input_tokens, requested_output_tokens
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.request import Request
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ContextWindowFilter:
+    """Drop deployments whose window is smaller than the estimated prompt with the answer that the caller asked for.
+
+    An unknown window holds anything.  The count is only an estimate, and the upstream is the judge: when no window is
+    large enough, the deployments with the largest stay, so this filter never leaves none.
+    """
+
+    @hookimpl(trylast=True)
+    def asyncrouter_filter(self, request: Request, candidates: tuple[Deployment, ...]) -> tuple[Deployment, ...] | None:
+        """Return the candidates that hold the request; ``None`` when all do."""
+        windows = [one.context_window for one in candidates if one.context_window is not None]
+        if not windows:
+            return None
+        smallest = min(windows)
+        output = requested_output_tokens(request) or 0
+        if most_input_tokens(request) + output <= smallest:
+            return None
+        needed = input_tokens(request) + output
+        if needed <= smallest:
+            return None
+        if len(windows) == len(candidates):
+            needed = min(needed, max(windows))
+        return tuple(one for one in candidates if one.context_window is None or one.context_window >= needed)

@@ -1,0 +1,1 @@
+"""Retries: whether and when the same deployment is asked again."""

@@ -1,0 +1,1 @@
+"""Selectors: the order in which the candidates are tried."""
