@@ -103,7 +103,7 @@ class Registry:
             raise UnknownStrategy(faults=[self._unknown(kind, name, path)])
         return entry
 
-    def make(self, kind: Kind, name: str, options: Mapping[str, Any], path: str = "", **given: Any) -> Any:
+    def make(self, kind: Kind, name: str, options: Mapping[str, Any], path: str = "", /, **given: Any) -> Any:
         """Return what the factory called *name* makes of *options* (and of *given*, which the caller adds).
 
         Raises :class:`ConfigError` naming *path* when the options do not fit.
