@@ -9,7 +9,7 @@ import attrs
 from asyncrouter.config.checks import named
 from asyncrouter.config.names import Target, default_name, find_target, nearest
 from asyncrouter.config.plans import SELECT, AgentPlan, GroupPlan, plan_of
-from asyncrouter.config.prices import price_of
+from asyncrouter.config.prices import charges_by_list, price_of
 from asyncrouter.config.references import reference_faults
 from asyncrouter.config.schema import (
     AgentSettings,
@@ -121,7 +121,7 @@ def _deployment(
 ) -> Deployment:
     provider = _with_kind(settings.provider, providers.get(settings.provider, ProviderSettings()))
     price = settings.price
-    if price is None and provider.kind is not None and "base_url" not in provider.options:  # elsewhere, another price
+    if price is None and provider.kind is not None and charges_by_list(provider.kind, provider.options):
         price = price_of(provider.kind, settings.model)
     return Deployment(
         name=name,

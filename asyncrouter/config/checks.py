@@ -119,7 +119,7 @@ def texts(_instance: Any, attribute: Any, value: Any) -> None:
         elif not item.strip():
             faults.append(ConfigFault(path, "is empty"))
         elif isinstance(value, tuple) and item in value[:index]:
-            faults.append(ConfigFault(path, f"{named(item)} stands here a second time", "remove it"))
+            faults.append(ConfigFault(path, "stands here a second time", "remove it"))
     if faults:
         raise ConfigError(faults=faults)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from asyncrouter.types.deployments import Price
 
@@ -25,6 +26,15 @@ TABLE_NAMES: Mapping[str, str] = {
 
 TOKENS = 1000
 """Tokens to ask the price of: few enough for the lowest tier of a model whose price rises with the prompt."""
+
+
+OWN_ADDRESSES = frozenset({"azure"})
+"""Kinds where every customer has an address of their own; elsewhere a ``base_url`` leads to another's prices."""
+
+
+def charges_by_list(provider_kind: str, options: Mapping[str, Any]) -> bool:
+    """Return whether a provider of that kind with these options charges the kind's list prices."""
+    return "base_url" not in options or provider_kind in OWN_ADDRESSES
 
 
 def price_of(provider_kind: str, model: str) -> Price | None:

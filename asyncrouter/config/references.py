@@ -40,8 +40,7 @@ class _Check:
         known = dict.fromkeys((*self._config.providers, *preset_names()))
         for name, settings in self._config.deployments.items():
             if settings.provider not in known:
-                table = f"[providers.{named(settings.provider)}]"
-                message, cure = unknown("provider", settings.provider, list(known), f"add a table {table}")
+                message, cure = unknown("provider", settings.provider, list(known), "add its table under [providers]")
                 yield ConfigFault(f"deployments.{named(name)}.provider", message, cure)
 
     def groups(self) -> Iterator[ConfigFault]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from cattrs import Converter
@@ -32,6 +32,7 @@ from asyncrouter.hooks.registry import did_you_mean
 from asyncrouter.types.errors import ConfigError, ConfigFault
 
 T = TypeVar("T")
+Structuring = ConfigError | ForbiddenExtraKeysError | BaseValidationError
 
 SECTIONS: Mapping[str, type] = {
     "providers": ProviderSettings,
@@ -104,14 +105,14 @@ def _is_under(path: str, wrong: list[str]) -> bool:
     return any(there == path or there.startswith((f"{path}.", f"{path}[")) for there in wrong)
 
 
-def _faults(error: Exception, path: str) -> Iterator[ConfigFault]:
+def _faults(error: Structuring, path: str) -> Iterator[ConfigFault]:
     """Yield the faults that an error of structuring holds, with full paths."""
     if isinstance(error, ConfigError):
         yield from (attrs.evolve(fault, path=join(path, fault.path)) for fault in error.faults)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.name for field in attrs.fields(error.cl)]
         yield from (_unknown_key(path, key, known) for key in sorted(error.extra_fields))
-    elif isinstance(error, BaseValidationError):
+    else:
         for inner in error.exceptions:
             yield from _faults_of_key(inner, error.cl, path)
 
@@ -124,7 +125,7 @@ def _faults_of_key(error: Exception, kind: Any, path: str) -> Iterator[ConfigFau
     elif isinstance(error, BaseValidationError):
         yield from _faults(error, join(path, names[0]))
     else:  # a check's error already names its key
-        yield from _faults(error, path)
+        yield from _faults(cast("Structuring", error), path)
 
 
 def _unknown_key(path: str, key: str, known: list[str]) -> ConfigFault:
@@ -162,15 +163,14 @@ def _made_by(converter: Converter, kind: type) -> Callable[[Mapping[str, Any], A
 def _checked(converter: Converter, kind: type, field: attrs.Attribute[Any]) -> Callable[[Any, Any], Any]:
     table = TABLES.get(field.name)
     convert: Any = field.converter
-    check = RULES[kind][field.name] if kind in RULES else field.validator
+    check: Any = RULES[kind][field.name] if kind in RULES else field.validator
 
     def structure(value: Any, _type: Any) -> Any:
         if table is not None and isinstance(value, Mapping):
             value = converter.structure(value, table)
         if convert is not None:
             value = convert(value)
-        if check is not None:
-            check(None, field, value)
+        check(None, field, value)
         return value
 
     return structure
