@@ -14,10 +14,15 @@ from asyncrouter.config.schema import (
     RouterSettings,
     StrategySpec,
 )
+from asyncrouter.types.deployments import Capability
 
 MODEL = "smollm2-135m"
 THRESHOLD = 0.7
 """Complexity in [0, 1] from which the second deployment is asked first."""
+CONTEXT_WINDOW = 2048
+"""Tokens: what the provider ``local`` gives each call unless told otherwise."""
+CAPABILITIES = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA, Capability.STREAMING})
+"""Offered tools are accepted, though this model never calls one; images are refused."""
 
 
 def embedded_config() -> RouterConfig:
@@ -26,7 +31,12 @@ def embedded_config() -> RouterConfig:
     return RouterConfig(
         router=RouterSettings(default="default"),
         providers={f"local-{name}": ProviderSettings(kind="local") for name in names},
-        deployments={name: DeploymentSettings(provider=f"local-{name}", model=MODEL) for name in names},
+        deployments={
+            name: DeploymentSettings(
+                provider=f"local-{name}", model=MODEL, context_window=CONTEXT_WINDOW, capabilities=CAPABILITIES
+            )
+            for name in names
+        },
         groups={
             "default": GroupSettings(
                 deployments=names,
