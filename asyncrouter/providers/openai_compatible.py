@@ -1,0 +1,251 @@
+"""The provider for every server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from asyncrouter.providers.answers import NoAnswer, checked_completion
+from asyncrouter.providers.chunks import ChunkReader
+from asyncrouter.providers.codec import NotJson, decode, encode
+from asyncrouter.providers.credentials import Credentials
+from asyncrouter.providers.errors import REQUEST_ID_HEADERS, error_from, request_id_of, told
+from asyncrouter.providers.presets import PRESETS, Preset
+from asyncrouter.providers.settings import Checker, Settings
+from asyncrouter.types.deployments import Deployment, Timeouts
+from asyncrouter.types.errors import ContentFiltered, MalformedResponse, ProviderError
+from asyncrouter.types.request import Request
+from asyncrouter.types.response import NO_USAGE, Chunk, Response, usage_of
+
+if TYPE_CHECKING:
+    from asyncrouter.providers.transport import Exchange, Transport
+
+MAX_RESPONSE_BYTES = 32 * 2**20
+STREAM_FACTOR = 16
+"""A stream may be so many times longer than a whole answer: every token comes in an envelope of its own."""
+MAX_ERROR_BYTES = 64 * 2**10
+ERROR_BODY_S = 2.0
+"""How long the body of an error is waited for; its status is known already."""
+_WITH_ANSWER = frozenset({200, 201, 203})
+_FIRST_REFUSAL = 300
+_KEPT_HEADERS = frozenset({*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms", "openai-processing-ms"})
+_KEPT_PREFIXES = ("x-ratelimit-", "ratelimit-", "anthropic-ratelimit-")
+
+
+class OpenAICompatible:
+    """A :class:`~asyncrouter.providers.base.Provider` for one server.
+
+    Arguments, all by keyword, of which a preset fills in what is left out:
+
+    ``name``: the provider's name in messages.  ``base_url``: the part of the address before ``/chat/completions``.
+    ``api_key_env``: the environment variable of the key; ``api_key``: a callable that returns the key, asked before
+    each call (a rotating token).  ``headers``: sent with each request; ``params``: laid under the parameters of each
+    request; ``organization`` and ``project``: OpenAI's headers of that name; ``api_version``: Azure's dated API.
+    ``proxy``: an http(s) address; ``trust_env``: take the proxy from HTTPS_PROXY and the like (``.netrc`` is never
+    read).  ``ca_file``: certificates in PEM form to trust in place of the system's; verification has no switch.
+    ``max_response_bytes``: the largest answer after decompression (a stream: 16 times that).  ``finish_grace_s``: how
+    long a stream waits for the usage after its last finish reason.
+
+    Raises :class:`~asyncrouter.types.errors.ConfigError` with every fault at once.  Nothing is opened before the first
+    call; each event loop gets connections of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str | None = None,
+        api_key_env: str | None = None,
+        api_key: Callable[[], str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        ca_file: str | os.PathLike[str] | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        api_version: str | None = None,
+        finish_grace_s: float = 1.0,
+        preset: Preset = PRESETS["openai"],
+    ) -> None:
+        check = Checker(preset)
+        url = check.base_url(base_url)
+        proxy_cure = 'write something like "http://proxy.example:3128"; for one with a password set trust_env'
+        self._settings = Settings(
+            name=name,
+            preset=preset,
+            base_url=url,
+            key=check.key(api_key, api_key_env, url),
+            key_is_called=api_key is not None,
+            headers=check.headers(headers, organization, project),
+            params=check.params(params),
+            proxy=None if proxy is None else check.url("proxy", proxy, proxy_cure),
+            trust_env=check.flag("trust_env", trust_env),
+            max_response_bytes=check.positive("max_response_bytes", max_response_bytes, "33554432"),
+            tls=check.tls(ca_file),
+            api_version=check.api_version(api_version),
+            finish_grace_s=check.positive("finish_grace_s", finish_grace_s, "1.0"),
+        )
+        check.raise_faults()
+        self._credentials = Credentials(self._settings)
+        self._transport: Transport | None = None
+
+    def __repr__(self) -> str:
+        return f"OpenAICompatible(name={self._settings.name!r}, base_url={self._settings.base_url!r})"
+
+    async def complete(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> Response:
+        """Send *request* to *deployment* and return the whole answer, its unknown fields included.
+
+        An answer that is empty, broken or no chat completion is a
+        :class:`~asyncrouter.types.errors.MalformedResponse`; one that a content policy stopped is
+        :class:`~asyncrouter.types.errors.ContentFiltered`.
+        """
+        exchange = await self._send(request, deployment, timeouts, stream=False)
+        try:
+            body = await self._completion(exchange, deployment)
+        finally:
+            exchange.close()
+        return Response(
+            raw=body,
+            deployment=deployment.name,
+            model=deployment.model,
+            usage=usage_of(body) or NO_USAGE,
+            headers=_kept(exchange.headers),
+        )
+
+    async def stream(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> AsyncGenerator[Chunk, None]:
+        """Send *request* and yield the answer's chunks as they come.
+
+        Usage is always asked for.  The chunk that holds it, with ``choices == []``, is yielded as it is: it belongs to
+        the engine, which drops it unless the caller's own ``stream_options`` asked for ``include_usage``.  A whole
+        completion sent in place of a stream is yielded as one chunk and the usage.
+        """
+        exchange = await self._send(request, deployment, timeouts, stream=True)
+        wanted = request.params.get("n")
+        reader = ChunkReader(
+            exchange,
+            refuse=lambda refusal: self._refused(refusal, exchange, deployment),
+            malformed=lambda text: self._malformed(text, exchange, deployment),
+            choices=wanted if isinstance(wanted, int) else 1,
+            grace_s=self._settings.finish_grace_s,
+            max_bytes=self._settings.max_response_bytes * STREAM_FACTOR,
+        )
+        try:
+            while (chunks := await reader.read()) is not None:
+                for chunk in chunks:
+                    yield chunk
+        finally:
+            exchange.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of every event loop, as far as it still runs or is closed."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def _send(self, request: Request, deployment: Deployment, timeouts: Timeouts, *, stream: bool) -> Exchange:
+        """Send *request* and return the exchange when its answer is one; raise the upstream's error otherwise."""
+        transport = self._transport
+        if transport is None:
+            from asyncrouter.providers.transport import Transport  # 130 ms, and wanted by whoever really calls
+
+            transport = self._transport = Transport(self._settings, self._credentials)
+        exchange = await transport.post(
+            self._encoded(request, deployment, stream=stream), deployment, timeouts.connect_s
+        )
+        if exchange.status in _WITH_ANSWER:
+            return exchange
+        try:
+            error = await self._error(exchange, deployment)
+        finally:
+            exchange.close()
+        raise error
+
+    def _encoded(self, request: Request, deployment: Deployment, *, stream: bool) -> bytes:
+        """Return the request's body: the caller's parameters as they are, but for what the call itself decides."""
+        preset = self._settings.preset
+        body: dict[str, Any] = {"model": "", "messages": (), **self._settings.params, **request.params}
+        for rename in preset.renames:
+            if rename.old in body and (rename.models is None or rename.models.match(deployment.model)):
+                body.setdefault(rename.new, body.pop(rename.old))
+        body["model"] = deployment.model
+        body["messages"] = request.messages
+        options = body.pop("stream_options", None)
+        body.pop("stream", None)
+        if stream:
+            body["stream"] = True
+            if preset.stream_options:
+                body["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+        return encode(body)
+
+    async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:
+        limit = self._settings.max_response_bytes
+        pieces, size = [], 0
+        while data := await exchange.read():
+            size += len(data)
+            if size > limit:
+                raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
+            pieces.append(data)
+        refusal: NoAnswer | None = None
+        try:
+            return checked_completion(decode(b"".join(pieces)))
+        except NotJson:
+            pass
+        except NoAnswer as no_answer:
+            refusal = no_answer
+        if refusal is not None:
+            raise self._refused(refusal, exchange, deployment)
+        kind = exchange.headers.get("content-type", "unknown")
+        raise self._malformed(f"the answer is no JSON (content type: {kind})", exchange, deployment)
+
+    async def _error(self, exchange: Exchange, deployment: Deployment) -> ProviderError:
+        if exchange.status < _FIRST_REFUSAL:
+            return self._malformed("the status promises no answer", exchange, deployment)
+        body = bytearray()
+        with contextlib.suppress(TimeoutError, ProviderError):
+            async with asyncio.timeout(ERROR_BODY_S):
+                while len(body) < MAX_ERROR_BYTES and (data := await exchange.read()):
+                    body += data
+        return self._error_of(exchange, bytes(body[:MAX_ERROR_BYTES]), deployment)
+
+    def _error_of(self, exchange: Exchange, body: object, deployment: Deployment) -> ProviderError:
+        return error_from(
+            exchange.status,
+            exchange.headers,
+            body,
+            deployment=deployment,
+            secrets=self._credentials.revealed(),
+            wall_now=time.time(),
+        )
+
+    def _refused(self, refusal: NoAnswer, exchange: Exchange, deployment: Deployment) -> ProviderError:
+        """Return the error for a body that holds no answer."""
+        if refusal.error is not None:
+            return self._error_of(exchange, refusal.error, deployment)
+        if not refusal.filtered:
+            return self._malformed(str(refusal), exchange, deployment)
+        return ContentFiltered(
+            told(deployment, str(refusal)),
+            deployment=deployment.name,
+            status=exchange.status,
+            request_id=request_id_of(exchange.headers, self._credentials.revealed()),
+        )
+
+    def _malformed(self, text: str, exchange: Exchange, deployment: Deployment) -> MalformedResponse:
+        secrets = self._credentials.revealed()
+        return MalformedResponse(
+            told(deployment, f"{exchange.status} {text}", secrets),
+            deployment=deployment.name,
+            status=exchange.status,
+            request_id=request_id_of(exchange.headers, secrets),
+        )
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what a response keeps of its headers: rate limits and the upstream's own id, with lower-case names."""
+    names = ((name.lower(), value) for name, value in headers.items())
+    return {name: value for name, value in names if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)}
