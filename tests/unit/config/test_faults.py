@@ -311,6 +311,11 @@ def test_what_refers_to_a_faulty_entry_is_no_further_fault(base, faults_of):
     ]
 
 
+def test_a_faulty_key_is_not_missing_too(base, faults_of):
+    base["agents"]["other"] = {"model_name": 5, "backup_model": "gpt-4"}
+    assert faults_of(base) == ["agents.other.model_name: expected a string, not 5"]
+
+
 def test_a_faulty_provider_is_still_a_provider(base, faults_of):
     base["providers"] = {"own": 3}
     base["deployments"]["mini"]["provider"] = "own"
@@ -328,6 +333,18 @@ def test_every_circle_is_told_with_its_names(faults_of):
     assert sorted(faults_of(config)) == [
         "groups.a.fallbacks: cycle a → b → a; leave one of them out",
         "groups.c.fallbacks: cycle c → d → c; leave one of them out",
+    ]
+
+
+def test_circles_that_close_at_one_group(faults_of):
+    groups = {
+        name: {"deployments": ["one"], "fallbacks": list(after)}
+        for name, after in {"a": "b", "c": "b", "b": "ac"}.items()
+    }
+    config = {"deployments": {"one": {"provider": "openai", "model": "gpt-4"}}, "groups": groups}
+    assert sorted(faults_of(config)) == [
+        "groups.a.fallbacks: cycle a → b → a; leave one of them out",
+        "groups.c.fallbacks: cycle c → b → c; leave one of them out",
     ]
 
 

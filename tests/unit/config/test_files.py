@@ -243,6 +243,9 @@ class TestNothingGiven:
         assert [config.providers[d.provider].kind for d in config.deployments.values()] == ["local", "local"]
         assert len({d.provider for d in config.deployments.values()}) == 2
         assert config.groups["default"].select.options == {"threshold": 0.7}
+        for deployment in config.deployments.values():
+            assert deployment.capabilities == {"tools", "json_schema", "streaming"}
+            assert deployment.context_window == 2048
         assert load_config(config) is config
 
     def test_a_file_of_the_working_directory(self, written):
