@@ -120,21 +120,12 @@ class HookContract:
     def _answers(self, plugin: object, situations: Iterable[tuple[str, Arguments]]) -> list[Answer]:
         """Ask *plugin* in every situation, in one run; fail naming the situation when it raises."""
         function = self._function(plugin)
+        return self.run(_ask, [(function, situation, arguments) for situation, arguments in situations])
 
-        async def ask() -> list[Answer]:
-            answers = []
-            for situation, arguments in situations:
-                try:
-                    result = function(*arguments)
-                    if hasattr(result, "__await__"):
-                        result = await result
-                except AsyncRouterError as error:
-                    because = f" ({error.__cause__})" if error.__cause__ else ""
-                    raise AssertionError(f"{situation}: {error}{because}; return None to decline") from error
-                answers.append(Answer(situation, arguments, result))
-            return answers
-
-        return self.run(ask)
+    def _fresh_answers(self, situations: Iterable[tuple[str, Arguments]]) -> list[Answer]:
+        """Ask a fresh plugin in each situation."""
+        questions = [(self._function(self.make()), situation, arguments) for situation, arguments in situations]
+        return self.run(_ask, questions)
 
 
 class AsyncHookContract(HookContract):
@@ -145,6 +136,20 @@ class AsyncHookContract(HookContract):
         for turns, wait_s in ((0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (5, 0.0), (0, 0.01), (0, 1.0)):
             arguments = self._situations()[0][1]
             self.run(_cancel, self._function(self.make()), arguments, turns, wait_s)
+
+
+async def _ask(questions: list[tuple[Callable[..., Any], str, Arguments]]) -> list[Answer]:
+    answers = []
+    for function, situation, arguments in questions:
+        try:
+            result = function(*arguments)
+            if hasattr(result, "__await__"):
+                result = await result
+        except AsyncRouterError as error:
+            because = f" ({error.__cause__})" if error.__cause__ else ""
+            raise AssertionError(f"{situation}: {error}{because}; return None to decline") from error
+        answers.append(Answer(situation, arguments, result))
+    return answers
 
 
 async def _cancel(function: Callable[..., Any], arguments: Arguments, turns: int, wait_s: float) -> None:

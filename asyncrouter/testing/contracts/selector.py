@@ -81,10 +81,10 @@ class SelectorContract(AsyncHookContract):
         Off-policy evaluation divides by this number.  1 is right for a rule without chance.
         """
         stated: defaultdict[str, list[float]] = defaultdict(list)
-        for seed in range(DRAWS):
-            situation = _situation("the test of frequencies", deployments(4), seed=seed)
-            for answer in self._selected(self._answers(self.make(), [situation])):
-                stated[answer.result.deployments[0].name].append(answer.result.propensity)
+        candidates = deployments(4)
+        draws = [_situation("the test of frequencies", candidates, seed=seed) for seed in range(DRAWS)]
+        for answer in self._selected(self._fresh_answers(draws)):
+            stated[answer.result.deployments[0].name].append(answer.result.propensity)
         for name, propensities in stated.items():
             weight = sum(1 / propensity for propensity in propensities) / DRAWS  # 1 when all are right
             mean = len(propensities) / sum(1 / propensity for propensity in propensities)
