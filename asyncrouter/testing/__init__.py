@@ -1,7 +1,7 @@
 """The test kit: doubles for providers, servers and time, a recorder, and the contracts that plugins must keep.
 
-Importing it loads neither pytest nor aiohttp: the scripted server and the contract classes are loaded when they are
-first asked for.  ``docs/testing.md`` shows each of them at work.
+Importing it loads neither pytest nor aiohttp: the scripted server, the router and the contract classes are loaded when
+they are first asked for.  ``docs/testing.md`` shows each of them at work.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SelectorContract,
         Upstream,
     )
+    from asyncrouter.testing.routers import fake_router
     from asyncrouter.testing.server import ScriptedServer
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Upstream",
     "VirtualClockLoop",
     "VirtualDeadlock",
+    "fake_router",
     "forbid_real_calls",
     "run_virtual",
     "virtual_backend",
@@ -69,6 +71,7 @@ _LAZY = {
     "ScriptedServer": "asyncrouter.testing.server",
     "SelectorContract": _CONTRACTS,
     "Upstream": _CONTRACTS,
+    "fake_router": "asyncrouter.testing.routers",
 }
 """What is loaded when it is first asked for, and where from."""
 

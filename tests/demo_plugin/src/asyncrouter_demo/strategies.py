@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from zlib import crc32
+from hashlib import blake2b
 
 import attrs
 from attrs.validators import ge, gt, instance_of
@@ -50,9 +50,13 @@ class DemoSelector:
         session = request.session
         if session is None:
             return Selection(deployments=candidates, reason="no session: configured order")
-        ordered = sorted(candidates, key=lambda one: crc32(f"{session}\n{one.name}".encode(errors="replace")))
+        ordered = sorted(candidates, key=lambda one: _score(session, one.name))
         busy = state[ordered[0].name].in_flight
         return Selection(deployments=tuple(ordered), reason=f"the session's own deployment, {busy} calls under way")
+
+
+def _score(session: str, deployment: str) -> bytes:
+    return blake2b(f"{session}\n{deployment}".encode(errors="replace"), digest_size=8).digest()
 
 
 @attrs.frozen(kw_only=True, eq=False)
