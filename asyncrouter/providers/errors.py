@@ -24,7 +24,6 @@ without RETRY: another deployment may have a higher limit.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from asyncrouter.providers.complaint import MAX_TEXT, Complaint, complaint_of
@@ -138,9 +137,6 @@ _BY_KIND: dict[str, type[ProviderError]] = {  # names that say what a status wou
 _CALLERS_FAULT = range(400, 500)
 _REDIRECTS = range(300, 400)
 _ERRORS = range(400, 600)
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff]"
-)
 _WITHOUT_WORDS = "the upstream gave no reason"
 
 
@@ -187,7 +183,8 @@ def one_line(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> s
     text = redact(text, *secrets)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    text = _UNPRINTABLE.sub(_escaped, text)
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else _escaped(sign) for sign in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -243,5 +240,5 @@ def _disposition(
     return Disposition.FALLBACK if forbidden or _exceeds_rate_limit(status, complaint) else None
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
