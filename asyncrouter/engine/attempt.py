@@ -5,6 +5,7 @@ Plain and streamed calls share this scope, so that a deployment's state is chang
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,7 @@ from asyncrouter.types.errors import AttemptTimedOut, ContentFiltered, InvalidRe
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.response import Response, Usage
-from asyncrouter.types.tokens import estimate_text_tokens
+from asyncrouter.types.tokens import text_tokens
 from asyncrouter.types.trace import Attempt, Outcome
 
 COOLDOWN_CAP_S = 300.0
@@ -194,7 +195,7 @@ def priced(response: Response, course: Course, deployment: Deployment) -> Respon
     if not usage.total_tokens:
         usage = Usage(
             input_tokens=course.estimate.input_tokens,
-            output_tokens=estimate_text_tokens(response.text),
+            output_tokens=math.ceil(text_tokens(response.text)),
             estimated=True,
         )
     price = deployment.price

@@ -201,7 +201,9 @@ class Course:
     async def _next_round(self, failed: Attempt, retry: Retry | None) -> Step:
         if retry is None or not self._may_retry() or not await self._wait(retry.delay_s):
             raise self.exhausted()
-        step = await self._begin_round(AttemptKind.RETRY, self._why(f"round {self.trace.waits + 1}", failed))
+        step = await self._begin_round(
+            AttemptKind.RETRY, self._why(f"round {self.trace.waits + 1} after {type(failed.error).__name__}", failed)
+        )
         return attrs.evolve(step, budgeted=True)
 
     # ------------------------------------------------------------------ waits and bounds
@@ -302,8 +304,7 @@ class Course:
 
     @staticmethod
     def _why(reason: str, failed: Attempt) -> str:
-        cause = f"{type(failed.error).__name__} on {failed.deployment}" if failed.error else failed.reason
-        return f"{reason}: {cause}" if reason else cause
+        return f"{reason} on {failed.deployment}" if failed.deployment else reason
 
     def _skipped(self, route: Route) -> Attempt:
         return Attempt(

@@ -76,6 +76,11 @@ class StreamCall:
         self._output_begun = False
         self._ended = False
 
+    def chunks(self) -> AsyncIterator[Chunk]:
+        """Return the chunks inside the hooks around the request."""
+        around = self._route.pipeline.around_request_stream
+        return self if around is None else around(self, self._asked)
+
     def __aiter__(self) -> Self:
         """Return itself."""
         return self
@@ -121,7 +126,9 @@ class StreamCall:
 
     async def _open(self) -> None:
         """Open the next attempt, once its deployment has a slot."""
-        step: Step = self._next_step or await self._within_deadline(self._course.first_step())
+        step = self._next_step
+        if step is None:
+            step = await self._within_deadline(self._course.first_step())
         slot = self._slots.of(step.deployment)
         if slot is not None:
             await self._within_deadline(slot.acquire())

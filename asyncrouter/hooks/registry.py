@@ -185,7 +185,9 @@ class Registry:
 
     def _unknown(self, kind: Kind, name: str, path: str) -> ConfigFault:
         known = self.names(kind)
-        cure = did_you_mean(name, known) or f"known: {', '.join(known)}"
+        cure = did_you_mean(name, known) or (
+            f"known: {', '.join(known)}; a plugin's distribution is named after its word: pip install {PROJECT}-{name}"
+        )
         if self.failures:
             cure += "; plugins that failed to load: " + "; ".join(map(str, self.failures))
         return ConfigFault(path, f"unknown {kind} {name!r}", cure)

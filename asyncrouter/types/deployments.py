@@ -85,20 +85,20 @@ class Deployment:
     """One callable target: a provider's name, a model, and what is known of them.
 
     ``params`` are defaults laid under the caller's; ``tags`` are free words for strategies; ``weight`` is the share
-    that the ``weighted`` selector gives it; ``context_window`` is in tokens.
+    that the ``weighted`` selector gives it; ``context_window`` is in tokens.  Its ``repr`` names it and no more.
     """
 
     name: str
     provider: str
     model: str
-    price: Price | None = None
-    limits: Limits = Limits()
-    context_window: int | None = None
-    capabilities: frozenset[str] = ALL_CAPABILITIES
-    weight: float = 1.0
+    price: Price | None = attrs.field(default=None, repr=False)
+    limits: Limits = attrs.field(default=Limits(), repr=False)
+    context_window: int | None = attrs.field(default=None, repr=False)
+    capabilities: frozenset[str] = attrs.field(default=ALL_CAPABILITIES, repr=False)
+    weight: float = attrs.field(default=1.0, repr=False)
     params: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False, eq=False)
-    tags: frozenset[str] = frozenset()
-    breaker: BreakerSettings = BreakerSettings()
+    tags: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    breaker: BreakerSettings = attrs.field(default=BreakerSettings(), repr=False)
 
 
 @attrs.frozen(kw_only=True)

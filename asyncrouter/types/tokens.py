@@ -1,23 +1,131 @@
-"""Tokens estimated from characters, for when nobody has counted them."""
+"""Token counts without a tokenizer: an estimate from characters, good enough to compare costs and windows.
+
+A text of *n* characters and *b* UTF-8 bytes counts ``n / 4 + (b - n) * 5 / 24`` tokens.  The second term is the script:
+the more bytes a character takes, the fewer characters a token holds in the byte-pair vocabularies of today.
+
+====================  =========  =================
+script                bytes      characters/token
+====================  =========  =================
+ASCII                 1          4
+Cyrillic, Arabic      2          2.2
+Devanagari, CJK       3          1.5
+emoji                 4          1.1
+====================  =========  =================
+
+Mixed text falls in between, as its blanks and digits are ASCII.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from asyncrouter.types.request import Message, text_of
+from asyncrouter.types.request import Request
 
-BYTES_PER_TOKEN = 4.0
-"""UTF-8 bytes: the usual rule of four characters for English; scripts of three bytes a character come to 1.3."""
-TOKENS_PER_MESSAGE = 4
-"""Role and separators of one message in OpenAI's chat format."""
+CHARACTERS_PER_TOKEN = 4
+TOKENS_PER_EXTRA_BYTE = 5 / 24
+"""Chosen so that CJK, at three bytes a character, comes to 1.5 characters a token."""
+MOST_TOKENS_PER_CHARACTER = 1 / CHARACTERS_PER_TOKEN + 3 * TOKENS_PER_EXTRA_BYTE
+"""What the formula gives for four-byte characters: no text can cost more."""
+MESSAGE_TOKENS = 4
+"""Role and delimiters of one message in the chat formats of today."""
+IMAGE_TOKENS = 765
+"""A 1024 x 1024 picture in four tiles: 85 + 4 * 170 tokens."""
+TOOL_TOKENS = 100
+"""A tool's name, description and a few parameters, typically 60 to 200 tokens."""
+
+Measure = Callable[[str], float]
 
 
-def estimate_text_tokens(text: str) -> int:
-    """Return about how many tokens *text* is."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return round(size / BYTES_PER_TOKEN)
+def text_tokens(text: str) -> float:
+    """Estimate the tokens of *text*; constant time for ASCII, else linear in its length."""
+    length = len(text)
+    if text.isascii():
+        return length / CHARACTERS_PER_TOKEN
+    extra_bytes = len(text.encode("utf-8", "surrogatepass")) - length
+    return length / CHARACTERS_PER_TOKEN + extra_bytes * TOKENS_PER_EXTRA_BYTE
 
 
-def estimate_tokens(messages: Iterable[Message]) -> int:
-    """Return about how many tokens *messages* are, each with its own overhead."""
-    return sum(TOKENS_PER_MESSAGE + estimate_text_tokens(text_of(message)) for message in messages)
+def estimate_tokens(messages: Iterable[Any]) -> int:
+    """Estimate the tokens of *messages*: texts, tool calls, pictures, and the frame around each message.
+
+    Never raises: what is no message, and parts of unknown kinds, count nothing.
+    """
+    return math.ceil(_total(messages, text_tokens))
+
+
+def input_tokens(request: Request) -> int:
+    """Estimate the input tokens of *request*: its messages and the tools that it offers."""
+    return estimate_tokens(request.messages) + TOOL_TOKENS * tool_count(request)
+
+
+def most_input_tokens(request: Request) -> float:
+    """Return a bound that :func:`input_tokens` cannot exceed, without looking at any character."""
+    return _total(request.messages, _most_text_tokens) + TOOL_TOKENS * tool_count(request) + 1
+
+
+def tool_count(request: Request) -> int:
+    """Return how many tools (or functions, in the older form) *request* offers."""
+    tools = request.params.get("tools") or request.params.get("functions")
+    return len(tools) if isinstance(tools, (list, tuple)) else 0
+
+
+def requested_output_tokens(request: Request) -> int | None:
+    """Return the caller's own bound on the answer's tokens, ``None`` when there is none."""
+    params = request.params
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = params.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None
+
+
+def has_image(content: object) -> bool:
+    """Whether a message's content holds a picture."""
+    return isinstance(content, (list, tuple)) and any(_is_image(part) for part in content)
+
+
+def _most_text_tokens(text: str) -> float:
+    return len(text) * MOST_TOKENS_PER_CHARACTER
+
+
+def _total(messages: Iterable[Any], measure: Measure) -> float:
+    total = 0.0
+    for message in messages:
+        if type(message) is not dict and not isinstance(message, Mapping):
+            continue
+        total += MESSAGE_TOKENS
+        content = message.get("content")
+        if isinstance(content, str):
+            total += measure(content)
+        elif isinstance(content, (list, tuple)):
+            total += _parts_total(content, measure)
+        calls = message.get("tool_calls")
+        if isinstance(calls, (list, tuple)):
+            total += sum(_call_total(call, measure) for call in calls)
+    return total
+
+
+def _parts_total(parts: Iterable[Any], measure: Measure) -> float:
+    total = 0.0
+    for part in parts:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if isinstance(text, str):
+            total += measure(text)
+        elif _is_image(part):
+            total += IMAGE_TOKENS
+    return total
+
+
+def _call_total(call: object, measure: Measure) -> float:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        return 0.0
+    fields = (function.get("name"), function.get("arguments"))
+    return MESSAGE_TOKENS + sum(measure(field) for field in fields if isinstance(field, str))
+
+
+def _is_image(part: object) -> bool:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    return isinstance(kind, str) and "image" in kind

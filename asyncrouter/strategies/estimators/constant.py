@@ -6,9 +6,9 @@ import attrs
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
-from asyncrouter.strategies.tokens import input_tokens, requested_output_tokens
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import input_tokens, requested_output_tokens
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -36,8 +36,8 @@ from typing import Any
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import tokens
 from asyncrouter.strategies.estimators import vocabulary as words
+from asyncrouter.types import tokens
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.request import Request, text_of
 

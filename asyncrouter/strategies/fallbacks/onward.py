@@ -15,7 +15,7 @@ from asyncrouter.strategies import options
 from asyncrouter.types.decisions import Fallback
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import Disposition, ProviderError
-from asyncrouter.types.trace import Attempt, TraceView
+from asyncrouter.types.trace import Attempt, Outcome, TraceView
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -42,9 +42,15 @@ class GroupChainFallback:
 
     @hookimpl(trylast=True)
     def asyncrouter_fallback(self, attempt: Attempt, trace: TraceView) -> Fallback | None:
-        """Return the first group not yet visited; decline when all were or the error forbids it."""
+        """Return the first group not yet visited; decline when all were or the error forbids it.
+
+        It answers, too, when the group had no deployment ready and nothing was called.
+        """
         error = attempt.error
-        if error is None or error.disposition is Disposition.RAISE:
+        if error is None:
+            skipped = attempt.outcome is Outcome.SKIPPED
+            return to_group(self.groups, trace, attempt.reason) if skipped else None
+        if error.disposition is Disposition.RAISE:
             return None
         return to_group(self.groups, trace, after(error))
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies.tokens import has_image, tool_count
 from asyncrouter.types.deployments import ALL_CAPABILITIES, Capability, Deployment
 from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import has_image, tool_count
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies.tokens import input_tokens, most_input_tokens, requested_output_tokens
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import input_tokens, most_input_tokens, requested_output_tokens
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -1,0 +1,250 @@
+"""Where hooks, strategies, state, providers and configuration meet: plans become routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from asyncrouter.config.catalogue import Catalogue, GroupPlan
+from asyncrouter.config.schema import ProviderSettings, StrategySpec
+from asyncrouter.engine.route import Route, make_route
+from asyncrouter.hooks.manager import HookManager, plugin_name
+from asyncrouter.hooks.pipeline import compile_pipeline
+from asyncrouter.hooks.registry import Kind, Registry
+from asyncrouter.providers.base import Provider
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
+from asyncrouter.version import VERSION
+
+BUILTIN_MODULES = (
+    "asyncrouter.strategies.builtin",
+    "asyncrouter.providers.builtin",
+    "asyncrouter.telemetry.builtin",
+)
+DYNAMIC_PLANS = 1000
+"""Plans kept for names that are no group ("openai/gpt-4o-mini"); the oldest makes room."""
+
+
+def builtin_registry() -> Registry:
+    """Return a registry that knows what comes with the package, registered through the door that plugins use."""
+    import importlib
+
+    registry = Registry()
+    for module in BUILTIN_MODULES:
+        registry.register_from(importlib.import_module(module), "asyncrouter", VERSION)
+    return registry
+
+
+@attrs.frozen
+class NamedPlugin:
+    """A plugin instance and the name it is registered under."""
+
+    name: str
+    instance: object
+
+
+class Providers(Mapping[str, Provider]):
+    """Provider instances by their configured names, made when first asked for."""
+
+    def __init__(self, settings: Mapping[str, ProviderSettings], registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._made: dict[str, Provider] = {}
+
+    def __getitem__(self, name: str) -> Provider:
+        """Return the provider called *name*; raise :class:`ConfigError` when its options do not fit."""
+        provider = self._made.get(name)
+        if provider is None:
+            provider = self._made[name] = self._make(name)
+        return provider
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the providers made so far."""
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        """Return how many providers have been made."""
+        return len(self._made)
+
+    def _make(self, name: str) -> Provider:
+        settings = self._settings.get(name) or ProviderSettings(kind=name)
+        if settings.instance is not None:
+            return settings.instance  # type: ignore[return-value]
+        kind, path = settings.kind or name, f"providers.{name}"
+        made: Provider = self._registry.make("provider", kind, settings.options, path, name=name)
+        return made
+
+
+class Assembler:
+    """Makes routes of plans, with the router's own plugins registered in each."""
+
+    def __init__(self, catalogue: Catalogue, registry: Registry, fleet: Fleet) -> None:
+        self.catalogue = catalogue
+        self.providers = Providers(catalogue.providers, registry)
+        self.plugins: list[NamedPlugin] = []
+        self._registry = registry
+        self._fleet = fleet
+        self._strategies: dict[int, tuple[NamedPlugin, ...]] = {}
+        self._named: dict[str, GroupPlan] = {}
+
+    def check(self, plugins: Iterable[StrategySpec]) -> None:
+        """Make everything that the configuration names; raise one :class:`ConfigError` with all that is wrong."""
+        used = {one.provider for one in self.catalogue.deployments.values()}
+        names = [*self.catalogue.providers, *sorted(used - set(self.catalogue.providers))]
+        makers: list[Callable[[], object]] = [
+            *(partial(self._add_plugin, spec, f"router.plugins[{index}]") for index, spec in enumerate(plugins)),
+            *(partial(self.providers.__getitem__, name) for name in names),
+            *(partial(self.strategies, plan) for plan in self._plans()),
+        ]
+        faults: list[ConfigFault] = []
+        for make in makers:
+            try:
+                make()
+            except ConfigError as error:
+                faults.extend(fault for fault in error.faults if fault not in faults)
+        if faults:
+            raise ConfigError(faults=faults)
+
+    def add_plugin(self, plugin: object, name: str | None = None) -> str:
+        """Validate *plugin* and register it for every route made from now on; return its name.
+
+        Raises :class:`PluginContractError` when it breaks a hook's contract or its name is taken.
+        """
+        name = name or plugin_name(plugin)
+        if any(one.name == name or one.instance is plugin for one in self.plugins):
+            raise PluginContractError(f"plugin {name!r} is registered already; unregister it first", plugin=name)
+        HookManager().register(plugin, name)
+        self.plugins.append(NamedPlugin(name, plugin))
+        return name
+
+    def remove_plugin(self, plugin: object) -> None:
+        """Leave out *plugin* (the instance or its name) from every route made from now on."""
+        for one in self.plugins:
+            if one.instance is plugin or one.name == plugin:
+                self.plugins.remove(one)
+                return
+        raise PluginContractError(
+            f"plugin {plugin if isinstance(plugin, str) else plugin_name(plugin)!r} is not registered"
+        )
+
+    def plan(self, name: str | None) -> GroupPlan:
+        """Return the plan for a name that a caller gave, ``None`` being the default; the same object each time.
+
+        Raises :class:`~asyncrouter.types.errors.UnknownModelGroup` with the nearest names.
+        """
+        plan = self._named.get(name or "")
+        if plan is not None:
+            return plan
+        plan = self.catalogue.resolve(name)
+        if name is not None and name not in self.catalogue.groups:  # made anew by resolve(): keep it, within bounds
+            self._named[name] = plan
+            if len(self._named) > DYNAMIC_PLANS:
+                oldest = self._named.pop(next(iter(self._named)))
+                self._strategies.pop(id(oldest), None)
+        return plan
+
+    def route(self, plan: GroupPlan) -> Route:
+        """Return the route of *plan*; its deployments get a state in the fleet."""
+        manager = HookManager()
+        for one in (*self.strategies(plan), *self.plugins):
+            manager.register(one.instance, one.name)
+        self._fleet.add(plan.group.deployments)
+        pipeline = compile_pipeline(manager, self._plugin_failed)
+        return make_route(plan.group, pipeline, self.providers)
+
+    def instances(self) -> Iterator[NamedPlugin]:
+        """Yield every plugin and strategy made so far, once each."""
+        seen: set[int] = set()
+        for one in (*self.plugins, *(s for strategies in self._strategies.values() for s in strategies)):
+            if id(one.instance) not in seen:
+                seen.add(id(one.instance))
+                yield one
+
+    def strategies(self, plan: GroupPlan) -> tuple[NamedPlugin, ...]:
+        """Return the strategies of *plan*, made once; those that answer first come first."""
+        made = self._strategies.get(id(plan))
+        if made is None:
+            made = self._strategies[id(plan)] = tuple(self._make_strategies(plan))
+        return made
+
+    def _make_strategies(self, plan: GroupPlan) -> Iterator[NamedPlugin]:
+        specs: list[tuple[Kind, str, StrategySpec]] = [
+            ("estimator", "estimate", plan.estimate),
+            ("selector", "select", plan.select),
+            ("retry", "retry", plan.retry),
+            *(("fallback", "fallbacks", spec) for spec in plan.fallbacks),
+            *(("filter", "filters", spec) for spec in plan.filters),
+        ]
+        if plan.judge is not None:
+            specs.append(("judge", "judge", plan.judge))
+        faults: list[ConfigFault] = []
+        names: set[str] = set()
+        for kind, key, spec in specs:
+            try:
+                instance = self._make(kind, spec, f"{plan.path}.{key}")
+            except ConfigError as error:
+                faults.extend(error.faults)
+                continue
+            name = f"{kind}:{spec.use or plugin_name(spec.instance)}"
+            if name in names:
+                faults.append(
+                    ConfigFault(f"{plan.path}.{key}", f"{spec.use!r} is given twice", "leave one of them out")
+                )
+                continue
+            names.add(name)
+            yield NamedPlugin(name, instance)
+        if faults:
+            raise ConfigError(faults=faults)
+
+    def _make(self, kind: Kind, spec: StrategySpec, path: str) -> Any:
+        return spec.instance if spec.instance is not None else self._registry.make(kind, spec.use, spec.options, path)
+
+    def _add_plugin(self, spec: StrategySpec, path: str) -> None:
+        instance = self._make("plugin", spec, path)
+        try:
+            self.add_plugin(instance, spec.use or None)
+        except PluginContractError as error:
+            raise ConfigError(faults=[ConfigFault(path, str(error))]) from error
+
+    def _plans(self) -> Iterator[GroupPlan]:
+        yield from self.catalogue.groups.values()
+        for agent in self.catalogue.agents.values():
+            if agent.plan is not None:
+                yield agent.plan
+
+    def _plugin_failed(self, error: PluginContractError) -> None:
+        self._fleet.plugin_failures[error.plugin] += 1
+
+
+class RouteTable:
+    """The routes of one moment: a request keeps the table it entered with, whatever is registered meanwhile."""
+
+    def __init__(self, assembler: Assembler) -> None:
+        self._assembler = assembler
+        self._by_name: dict[str | None, Route] = {}
+        self._by_plan: dict[int, tuple[GroupPlan, Route]] = {}  # the plan is kept: an id is its own only while it lives
+        for plan in assembler.catalogue.groups.values():
+            self.of(plan)
+
+    def find(self, name: str | None) -> Route:
+        """Return the route for a name that a caller gave, ``None`` being the default.
+
+        Raises :class:`~asyncrouter.types.errors.UnknownModelGroup` with the nearest names.
+        """
+        route = self._by_name.get(name)
+        if route is None:
+            if len(self._by_name) >= DYNAMIC_PLANS:
+                self._by_name.clear()
+                self._by_plan.clear()
+            route = self._by_name[name] = self.of(self._assembler.plan(name))
+        return route
+
+    def of(self, plan: GroupPlan) -> Route:
+        """Return the route of *plan*."""
+        known = self._by_plan.get(id(plan))
+        if known is None:
+            known = self._by_plan[id(plan)] = (plan, self._assembler.route(plan))
+        return known[1]

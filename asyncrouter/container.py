@@ -1,0 +1,57 @@
+"""A dependency-injection container over the router and the two-model facade (extra ``di``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from asyncrouter.manager import ModelManager, ModelManagerProvider
+from asyncrouter.router import Router
+
+DEFAULTS: Mapping[str, Any] = {
+    "model": {
+        "primary_model": "gpt-4",
+        "backup_model": "gpt-3.5-turbo",
+        "complexity_threshold": 0.7,
+        "max_retries": 5,
+        "initial_delay": 1.0,
+        "backoff_factor": 2.0,
+        "jitter": True,
+    },
+    "agents": {},
+}
+"""What a container is made of where the user says nothing: the two models of the original system."""
+
+
+class ContainerFactory:
+    """Makes containers."""
+
+    @staticmethod
+    def create_container(config: Mapping[str, Any] | None = None) -> containers.DynamicContainer:
+        """Return a container of *config*, laid over :data:`DEFAULTS` recursively.
+
+        It offers ``model_manager()``, ``<agent>_model_manager()`` for every agent, and ``router()``, each a singleton,
+        and ``config()``, the mapping it was made of.  A configuration with ``groups`` of its own takes no defaults.
+        A wrong one raises :class:`~asyncrouter.types.errors.ConfigError` when one of them is first asked for.
+        """
+        given = dict(config or {})
+        merged = given if "groups" in given or "deployments" in given else merge(DEFAULTS, given)
+        container = containers.DynamicContainer()
+        container.config = providers.Object(merged)
+        container.router = providers.Singleton(Router.from_config, merged)
+        container.model_manager = providers.Singleton(ModelManager, config=merged)
+        for agent in merged.get("agents") or {}:
+            manager = providers.Singleton(ModelManagerProvider.create_for_agent, agent, config=merged)
+            setattr(container, f"{agent}_model_manager", manager)
+        return container
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *over* laid over *under*: mappings are merged key by key, anything else is replaced."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged

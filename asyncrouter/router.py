@@ -1,0 +1,387 @@
+"""The async door: ``async with Router.from_config(...) as router``."""
+
+from __future__ import annotations
+
+import abc
+import functools
+import itertools
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from asyncrouter.assembler import Assembler, NamedPlugin, RouteTable, builtin_registry
+from asyncrouter.config.catalogue import AgentPlan, GroupPlan, build_catalogue
+from asyncrouter.config.loading import load_config
+from asyncrouter.config.schema import RouterConfig
+from asyncrouter.engine import decide
+from asyncrouter.engine.clock import LoopClock
+from asyncrouter.engine.loop import Engine
+from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.engine.streaming import StreamCall
+from asyncrouter.hooks.manager import HookManager, Implementation
+from asyncrouter.hooks.registry import Registry, did_you_mean
+from asyncrouter.routed_stream import RoutedStream
+from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.clock import Clock
+from asyncrouter.types.decisions import Decision
+from asyncrouter.types.errors import ConfigError, ConfigFault, InvalidRequest, PluginContractError
+from asyncrouter.types.events import FeedbackGiven
+from asyncrouter.types.metrics import Metrics
+from asyncrouter.types.request import EMPTY, Prompt, Request, checked_complexity, checked_deadline, messages_of
+from asyncrouter.types.response import Response
+from asyncrouter.types.trace import TraceBuilder
+
+RESERVED = {
+    "messages": "pass the messages as the first argument",
+    "stream": "use router.stream(...)",
+}
+"""Wire fields that the router itself sets, and what to do instead of passing them."""
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | RouterConfig | None
+
+
+class Calls(abc.ABC):
+    """The three calls, shared by :class:`Router` and :class:`AgentRouter`."""
+
+    _agent: AgentPlan | None = None
+
+    @abc.abstractmethod
+    def _core(self) -> Router:
+        """Return the router that does the work."""
+
+    async def generate(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        complexity: float | None = None,
+        deadline_s: float | None = None,
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> Response:
+        """Return the answer to *prompt*, from the cheapest deployment that will do.
+
+        *prompt*: a text, or a list of chat-completions messages.  *model*: a group, a deployment, "provider/model" or a
+        known model's name; ``None`` is the configured default.  *complexity*: 0 to 1, instead of the estimate.
+        *deadline_s*: seconds for the whole call.  *params* go to the provider untouched.
+
+        Raises :class:`~asyncrouter.types.errors.InvalidRequest` before any call when an argument is wrong, and the
+        routing and provider errors of :mod:`asyncrouter.types.errors`, each with its ``trace``.
+        """
+        core = self._core()
+        request, route, find_route = core.enter(
+            prompt,
+            agent=self._agent,
+            model=model,
+            complexity=complexity,
+            deadline_s=deadline_s,
+            session=session,
+            metadata=metadata,
+            params=params,
+        )
+        return await core.engine.complete(request, route, find_route)
+
+    def stream(
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        complexity: float | None = None,
+        deadline_s: float | None = None,
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> RoutedStream:
+        """Return the answer to *prompt* as a stream: an async context manager over its chunks.
+
+        ``async with router.stream(...) as stream: async for chunk in stream: ...``.  Arguments and errors are those of
+        :meth:`generate`.  Entering it waits for the first output; until then failures are recovered from unseen,
+        afterwards the group's ``on_interrupt`` decides.
+        """
+        core = self._core()
+        request, route, find_route = core.enter(
+            prompt,
+            agent=self._agent,
+            model=model,
+            complexity=complexity,
+            deadline_s=deadline_s,
+            session=session,
+            metadata=metadata,
+            params=params,
+            stream=True,
+        )
+        return RoutedStream(StreamCall(request, route, find_route, core.fleet, core.engine.slots))
+
+    async def explain(
+        self, /, prompt: Prompt, *, model: str | None = None, complexity: float | None = None, **params: Any
+    ) -> Decision:
+        """Return what would be decided for *prompt*, without an upstream call.
+
+        Arguments and errors as for :meth:`generate`; ``stream=True`` asks about a streamed call.
+        """
+        core = self._core()
+        stream = bool(params.pop("stream", False))
+        request, route, _ = core.enter(
+            prompt, agent=self._agent, model=model, complexity=complexity, params=params, stream=stream
+        )
+        trace = TraceBuilder(request.id, request.agent, route.group.name, core.fleet.now())
+        return await decide.explain(request, route, core.fleet, trace)
+
+
+class Router(Calls):
+    """Routes calls over a configuration.  Enter it with ``async with``; everything it opened is closed on leaving.
+
+    *plugins* are registered as :meth:`register` does.  *clock* and *seed* make time and randomness repeatable in tests.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        *,
+        plugins: Iterable[object] = (),
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> None:
+        settings = config.router
+        catalogue = build_catalogue(config)
+        self.registry = registry or builtin_registry()
+        self.fleet = Fleet(
+            clock or LoopClock(),
+            random.Random(settings.seed if seed is None else seed),  # noqa: S311 - jitter is no secret
+            RetryBudget(settings.retry_budget, settings.retry_floor),
+        )
+        self.engine = Engine(self.fleet)
+        self._assembler = Assembler(catalogue, self.registry, self.fleet)
+        self._assembler.check(settings.plugins)
+        for plugin in plugins:
+            self._assembler.add_plugin(plugin)
+        self._routes = RouteTable(self._assembler)
+        self._numbers = itertools.count(1)
+        self._entered = False
+        self._closed = False
+        self._started: list[NamedPlugin] = []
+
+    @classmethod
+    def from_config(
+        cls,
+        source: Source = None,
+        *,
+        plugins: Iterable[object] = (),
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> Self:
+        """Make a router of *source*: a path (.toml, .yaml, .json), a mapping, a :class:`RouterConfig`, or ``None``.
+
+        ``None`` takes ``asyncrouter.toml`` (or .yaml, .json) of the working directory, or else the embedded default.
+        Raises :class:`~asyncrouter.types.errors.ConfigError` with every fault found.
+        """
+        return cls(load_config(source), plugins=plugins, registry=registry, clock=clock, seed=seed)
+
+    def _core(self) -> Router:
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Start the plugins."""
+        if self._entered:
+            raise RuntimeError("this router was entered before; make a new one with Router.from_config(...)")
+        self._entered = True
+        try:
+            for one, hook in self._cold_hooks("asyncrouter_startup"):
+                await _call_cold(hook, "asyncrouter_startup", self)
+                self._started.append(one)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        """Shut the plugins down and close the providers."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Shut the plugins down in reverse order and close every provider, all of them whatever fails."""
+        if self._closed:
+            return
+        self._closed = True
+        started = {one.name for one in self._started}
+        closers: list[Callable[[], Awaitable[object]]] = [
+            functools.partial(_call_cold, hook, "asyncrouter_shutdown", self)
+            for one, hook in reversed(list(self._cold_hooks("asyncrouter_shutdown")))
+            if one.name in started or not _implements(one, "asyncrouter_startup")
+        ]
+        closers += [provider.aclose for provider in self._assembler.providers.values()]
+        await _close_all(closers)
+
+    def for_agent(self, name: str) -> AgentRouter:
+        """Return the same calls with the defaults of the agent called *name*.
+
+        Raises :class:`~asyncrouter.types.errors.ConfigError` with the nearest name when there is no such agent.
+        """
+        agents = self._assembler.catalogue.agents
+        agent = agents.get(name)
+        if agent is None:
+            cure = did_you_mean(name, agents) or f"known: {', '.join(sorted(agents)) or 'none'}"
+            raise ConfigError(faults=[ConfigFault(f"agents.{name}", "no such agent", cure)])
+        return AgentRouter(self, agent)
+
+    def plan(self, agent: str | None = None) -> GroupPlan:
+        """Return the plan of the default group, or of *agent*: what is asked when no model is named."""
+        if agent is None:
+            return self._assembler.plan(None)
+        plan = self.for_agent(agent).plan
+        return self._assembler.plan(None) if plan is None else plan
+
+    def metrics(self) -> Metrics:
+        """Return a snapshot of calls, failures, retries, fallbacks, hedges, tokens, cost, latency and breakers."""
+        return self.fleet.metrics()
+
+    def register(self, plugin: object, name: str | None = None) -> str:
+        """Register *plugin* for the requests that start afterwards; return its name.
+
+        Its startup hook runs only when it is registered before the router is entered.  Raises
+        :class:`~asyncrouter.types.errors.PluginContractError`, and changes nothing, when it breaks a hook's contract.
+        """
+        name = self._assembler.add_plugin(plugin, name)
+        self._routes = RouteTable(self._assembler)
+        return name
+
+    def unregister(self, plugin: object) -> None:
+        """Leave out *plugin* (the instance or its name) for the requests that start afterwards."""
+        self._assembler.remove_plugin(plugin)
+        self._routes = RouteTable(self._assembler)
+
+    async def feedback(self, /, response: Response, score: float) -> None:
+        """Tell the observers how good *response* was, from 0 to 1: what learning strategies learn from."""
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(f"score: expected a number from 0 to 1, not {score!r}")
+        observe = self._routes.find(None).pipeline.observe
+        if observe is not None:
+            observe(FeedbackGiven(response, score))
+
+    def enter(
+        self,
+        prompt: Prompt,
+        *,
+        agent: AgentPlan | None,
+        model: str | None,
+        complexity: float | None,
+        params: dict[str, Any],
+        deadline_s: float | None = None,
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        stream: bool = False,
+    ) -> tuple[Request, Route, FindRoute]:
+        """Return the checked request, its route, and the routes of its moment.  For the doors; callers have no need."""
+        if not self._entered or self._closed:
+            raise RuntimeError("the router is not open; use it inside: async with Router.from_config(...) as router")
+        messages = messages_of(prompt)
+        complexity = checked_complexity(complexity)
+        deadline_s = checked_deadline(deadline_s)
+        for name, cure in RESERVED.items():
+            if name in params:
+                raise InvalidRequest(f"{name}: is set by the router; {cure}")
+        if agent is not None:
+            params = {**agent.params, **params}
+            deadline_s = deadline_s or agent.deadline_s
+        table = self._routes
+        route = self._route(table, agent, model)
+        request = Request(
+            messages=messages,
+            params=params,
+            model=model,
+            complexity=complexity,
+            deadline=self.fleet.now() + (deadline_s or route.group.deadline_s),
+            session=session,
+            metadata=metadata or EMPTY,
+            agent=None if agent is None else agent.name,
+            stream=stream,
+            id=f"{id(self):x}-{next(self._numbers)}",
+        )
+        return self._transformed(request, route, table, agent)
+
+    def _transformed(
+        self, request: Request, route: Route, table: RouteTable, agent: AgentPlan | None
+    ) -> tuple[Request, Route, FindRoute]:
+        transform = route.pipeline.transform
+        if transform is not None:
+            asked = request.model
+            request = transform(request)
+            if request.model != asked:
+                route = self._route(table, agent, request.model)
+        return request, route, table.find
+
+    @staticmethod
+    def _route(table: RouteTable, agent: AgentPlan | None, model: str | None) -> Route:
+        if model is None and agent is not None and agent.plan is not None:
+            return table.of(agent.plan)
+        return table.find(model)
+
+    def _cold_hooks(self, hook: str) -> Iterable[tuple[NamedPlugin, Implementation]]:
+        for one in self._assembler.instances():
+            if _implements(one, hook):
+                manager = HookManager()
+                manager.register(one.instance, one.name)
+                yield from ((one, implementation) for implementation in manager.implementations(hook))
+
+
+class AgentRouter(Calls):
+    """A router seen through one agent's profile: its group, threshold, parameters and budgets are the defaults."""
+
+    def __init__(self, router: Router, agent: AgentPlan) -> None:
+        self._router = router
+        self._profile = self._agent = agent
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self._profile.name
+
+    @property
+    def plan(self) -> GroupPlan | None:
+        """What is asked when no model is named; ``None``: the router's default."""
+        return self._profile.plan
+
+    def _core(self) -> Router:
+        return self._router
+
+    def metrics(self) -> Metrics:
+        """Return the router's snapshot; ``metrics().agents[name]`` is this agent's part."""
+        return self._router.metrics()
+
+
+def _implements(plugin: NamedPlugin, hook: str) -> bool:
+    return hasattr(getattr(plugin.instance, hook, None), "asyncrouter_impl")
+
+
+async def _call_cold(implementation: Implementation, hook: str, router: Router) -> None:
+    arguments = {"router": router} if "router" in implementation.arguments else {}
+    try:
+        await implementation.function(**arguments)
+    except Exception as error:
+        raise PluginContractError(
+            f"plugin {implementation.plugin!r}, {hook}: raised {type(error).__name__}",
+            plugin=implementation.plugin,
+            hook=hook,
+        ) from error
+
+
+async def _close_all(closers: list[Callable[[], Awaitable[object]]]) -> None:
+    """Run every closer, also when one fails or the task is cancelled; raise the first failure at the end."""
+    failure: BaseException | None = None
+    for close in closers:
+        try:
+            await close()
+        except BaseException as error:  # the others must still be closed
+            failure = failure or error
+    if failure is not None:
+        raise failure
