@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -16,6 +18,8 @@ from asyncrouter.router import Router
 from asyncrouter.types.decisions import Decision
 from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.response import Response
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -33,20 +37,20 @@ def ask(
     **call: Any,
 ) -> None:
     """Ask PROMPT ("-" reads standard input) and print the answer."""
+    stdout = None if as_json else sys.stdout
 
-    async def answer() -> None:
+    async def answer() -> Response:
         async with Router.from_config(config) as router:
             door = router.for_agent(agent) if agent else router
             if stream:
-                response = await _streamed(door.stream(prompt, **call, **params), echo=not as_json)
-            else:
-                response = await door.generate(prompt, **call, **params)
-                if not as_json:
-                    print_text(response.text)
-            if as_json:
-                print_document(response_document(response))
+                return await _streamed(door.stream(prompt, **call, **params), stdout)
+            return await door.generate(prompt, **call, **params)
 
-    _run(answer(), as_json=as_json)
+    response = _run(answer(), as_json=as_json)
+    if as_json:
+        print_document(response_document(response))
+    elif not stream:
+        print_text(f"{response.text}\n")
 
 
 @click.command()
@@ -56,27 +60,30 @@ def explain(
 ) -> None:
     """Show where PROMPT would go and why, without asking."""
 
-    async def decide() -> None:
+    async def decide() -> Decision:
         async with Router.from_config(config) as router:
             door = router.for_agent(agent) if agent else router
-            decision = await door.explain(prompt, **call, **params)
-        if as_json:
-            print_document(decision_document(decision))
-        else:
-            _print_decision(decision)
+            return await door.explain(prompt, **call, **params)
 
-    _run(decide(), as_json=as_json)
+    decision = _run(decide(), as_json=as_json)
+    if as_json:
+        print_document(decision_document(decision))
+    else:
+        _print_decision(decision)
 
 
-async def _streamed(routed: RoutedStream, *, echo: bool) -> Response:
+async def _streamed(routed: RoutedStream, stdout: TextIO | None) -> Response:
+    """Read the stream to its end, printing its words to *stdout* as they come; ``None`` prints nothing."""
     async with routed as stream:
         async for chunk in stream:
-            if echo and chunk.kind == "restart":
+            if stdout is None:
+                continue
+            if chunk.kind == "restart":
                 click.echo("\n[interrupted: what stands above is void, the answer begins again]", err=True)
-            elif echo and chunk.text:
-                print_text(chunk.text, newline=False)
-        if echo:
-            print_text("")
+            elif chunk.text:
+                print_text(chunk.text, stdout)
+        if stdout is not None:
+            print_text("\n", stdout)
         return stream.response
 
 
@@ -110,10 +117,14 @@ def _print_decision(decision: Decision) -> None:
     )
 
 
-def _run(work: Coroutine[Any, Any, None], *, as_json: bool) -> None:
-    """Run *work* in an event loop; Ctrl-C cancels it, so that everything it opened is closed."""
+def _run(work: Coroutine[Any, Any, T], *, as_json: bool) -> T:
+    """Run *work* in an event loop; Ctrl-C cancels it, so that everything it opened is closed.
+
+    Standard output is the answer's alone: what plugins and logs print meanwhile goes to standard error.
+    """
     try:
-        asyncio.run(work)
+        with contextlib.redirect_stdout(sys.stderr):
+            return asyncio.run(work)
     except AsyncRouterError as error:
         if as_json:
             print_error_document(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -49,10 +49,11 @@ def print_error_document(error: AsyncRouterError) -> None:
     print_document({"error": error_document(error)})
 
 
-def print_text(text: str, *, newline: bool = True) -> None:
+def print_text(text: str, stdout: TextIO | None = None) -> None:
     """Print words of a model at once; a terminal gets them without control characters."""
-    sys.stdout.write((_clean(text) if sys.stdout.isatty() else text) + "\n" * newline)
-    sys.stdout.flush()
+    stream = stdout or sys.stdout
+    stream.write(_clean(text) if stream.isatty() else text)
+    stream.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

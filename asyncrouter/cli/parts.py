@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 import attrs
 import click
 
@@ -18,8 +21,9 @@ from asyncrouter.types.errors import AsyncRouterError, ConfigError
 def check(file: str) -> None:
     """Validate the configuration FILE: name every fault by its path, or say ok."""
     try:
-        config = load_config(file)
-        Router(config)
+        with contextlib.redirect_stdout(sys.stderr):  # a plugin that is loaded may print
+            config = load_config(file)
+            Router(config)
     except ConfigError as error:
         faults = error.faults or (error,)
         for fault in faults:
@@ -34,8 +38,9 @@ def check(file: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plugins(*, as_json: bool) -> None:
     """List strategies and providers by name, with the distribution each comes from."""
-    registry = builtin_registry()
-    registry.load_installed()
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin that is loaded may print
+        registry = builtin_registry()
+        registry.load_installed()
     entries = registry.entries()
     if as_json:
         fields = ("kind", "name", "distribution", "version", "summary")

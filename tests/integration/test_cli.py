@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncrouter.__main__ import main
 from asyncrouter.cli.app import run
 from asyncrouter.testing.server import Gate, Http, ScriptedServer, Sse, chunks, completion
 from asyncrouter.version import VERSION
@@ -171,6 +173,17 @@ def test_standard_input_must_be_text():
     assert done.returncode == 2
     assert b"not UTF-8" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_logs_go_to_standard_error(server, tmp_path, capsys):
+    path = Path(configure(tmp_path, server.url))
+    config = json.loads(path.read_text())
+    config["router"]["plugins"] = ["log"]
+    path.write_text(json.dumps(config))
+    assert run(["ask", "Hello", "--config", str(path), "--json"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["text"] == "Four."
+    assert "input_tokens" in output.err
 
 
 # ------------------------------------------------------------------ errors and exit codes
@@ -446,17 +459,26 @@ def test_every_command_has_help(capsys, name):
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_the_extra_the_command_says_how_to_get_it(missing):
-    code = f"""
-import importlib.util, sys
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name == {missing!r} else find(name, package)
-from asyncrouter.__main__ import main
-sys.exit(main())
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == f'error: the command line needs {missing}; run: pip install "asyncrouter[cli]"\n'
+def test_without_the_extra_the_command_says_how_to_get_it(monkeypatch, capsys, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    assert main() == 2
+    assert capsys.readouterr().err == f'error: the command line needs {missing}; run: pip install "asyncrouter[cli]"\n'
+
+
+def test_the_process_runs_its_own_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["asyncrouter", "--version"])
+    assert main() == 0
+    assert capsys.readouterr().out == f"asyncrouter {VERSION}\n"
+
+
+def test_an_interrupt_at_any_time_is_130(monkeypatch, capsys):
+    def interrupted(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asyncrouter.cli.app._invoke", interrupted)
+    assert main() == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:
