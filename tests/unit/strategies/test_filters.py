@@ -8,7 +8,7 @@ from asyncrouter.strategies.filters import context_window
 from asyncrouter.strategies.filters.capability import CapabilityFilter, needed_capabilities
 from asyncrouter.strategies.filters.context_window import ContextWindowFilter
 from asyncrouter.strategies.filters.cooldown import CooldownFilter
-from asyncrouter.strategies.tokens import input_tokens
+from asyncrouter.types.tokens import input_tokens
 from asyncrouter.types.deployments import ALL_CAPABILITIES, Deployment
 from asyncrouter.types.request import Request
 

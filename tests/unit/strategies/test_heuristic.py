@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from asyncrouter.strategies.estimators import heuristic, vocabulary
 from asyncrouter.strategies.estimators.constant import ConstantEstimator
-from asyncrouter.strategies.tokens import TOOL_TOKENS
+from asyncrouter.types.tokens import TOOL_TOKENS
 from asyncrouter.types.request import Request
 
 PROMPTS = tomllib.loads((pathlib.Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))

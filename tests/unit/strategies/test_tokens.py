@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.strategies import tokens
+from asyncrouter.types import tokens
 from asyncrouter.types.request import Request
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
