@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 import anyio
-import attrs
 
 from asyncrouter.engine.course import Course, Step
 from asyncrouter.state.breaker import Permit
@@ -200,6 +199,6 @@ def priced(response: Response, course: Course, deployment: Deployment) -> Respon
         )
     price = deployment.price
     if price is None:
-        return response if usage is response.usage else attrs.evolve(response, usage=usage)
+        return response if usage is response.usage else response.finished(usage, response.cost_usd, None)
     cost_usd = price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
-    return attrs.evolve(response, usage=usage, cost_usd=cost_usd)
+    return response.finished(usage, cost_usd, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.tallies import Tally
@@ -29,7 +27,7 @@ class Ending:
     def answered(self, response: Response) -> Response:
         """Note the answer and return it with its trace."""
         trace = self._trace.freeze(self._fleet.now())
-        self._response = attrs.evolve(response, trace=trace)
+        self._response = response.finished(response.usage, response.cost_usd, trace)
         return self._response
 
     def __enter__(self) -> None:

@@ -45,22 +45,26 @@ def messages_of(prompt: object) -> Sequence[Message]:
     Raises :class:`InvalidRequest` naming the place: an empty text, an empty list, or an element that is no message.
     """
     if isinstance(prompt, str):
-        if not prompt.strip():
+        if not prompt or prompt.isspace():
             raise InvalidRequest("prompt: is empty; pass some text or a list of messages")
         return ({"role": "user", "content": prompt},)
-    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence) or isinstance(prompt, (bytes, bytearray)):
+    if type(prompt) is not list and (
+        isinstance(prompt, (Mapping, bytes, bytearray)) or not isinstance(prompt, Sequence)
+    ):
         raise InvalidRequest(
             f"prompt: expected a str or a list of messages, not {type(prompt).__name__}; "
             'pass "text" or [{"role": "user", "content": "text"}]'
         )
     if not prompt:
         raise InvalidRequest('prompt: the list of messages is empty; pass [{"role": "user", "content": "text"}]')
+    has_content = False
     for index, message in enumerate(prompt):
-        if not isinstance(message, Mapping):
+        if type(message) is not dict and not isinstance(message, Mapping):  # the exact type first: a tenth of the cost
             raise InvalidRequest(f"messages[{index}]: expected a mapping with a role, not {type(message).__name__}")
         if not isinstance(message.get("role"), str):
             raise InvalidRequest(f'messages[{index}].role: missing or not a str; use "system", "user", "assistant", …')
-    if not any(_has_content(message) for message in prompt):
+        has_content = has_content or _has_content(message)
+    if not has_content:
         raise InvalidRequest("messages: no message has any content; give at least one some content")
     return prompt
 
@@ -68,7 +72,7 @@ def messages_of(prompt: object) -> Sequence[Message]:
 def _has_content(message: Message) -> bool:
     content = message.get("content")
     if isinstance(content, str):
-        return bool(content.strip())
+        return bool(content) and not content.isspace()
     return bool(content) or bool(message.get("tool_calls")) or bool(message.get("function_call"))
 
 
