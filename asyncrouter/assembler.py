@@ -10,11 +10,12 @@ import attrs
 
 from asyncrouter.config.catalogue import Catalogue, GroupPlan
 from asyncrouter.config.schema import ProviderSettings, StrategySpec
-from asyncrouter.engine.route import Route, make_route
+from asyncrouter.engine.route import Hedge, Route, make_route
 from asyncrouter.hooks.manager import HookManager, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
 from asyncrouter.hooks.registry import Kind, Registry
 from asyncrouter.providers.base import Provider
+from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
@@ -89,6 +90,7 @@ class Assembler:
         self._fleet = fleet
         self._strategies: dict[int, tuple[NamedPlugin, ...]] = {}
         self._named: dict[str, GroupPlan] = {}
+        self._hedges: dict[str, Hedge] = {}
 
     def check(self, plugins: Iterable[StrategySpec]) -> None:
         """Make everything that the configuration names; raise one :class:`ConfigError` with all that is wrong."""
@@ -153,7 +155,23 @@ class Assembler:
             manager.register(one.instance, one.name)
         self._fleet.add(plan.group.deployments)
         pipeline = compile_pipeline(manager, self._plugin_failed)
-        return make_route(plan.group, pipeline, self.providers)
+        return make_route(plan.group, pipeline, self.providers, self._hedge(plan))
+
+    def _hedge(self, plan: GroupPlan) -> Hedge | None:
+        """Return the hedge of *plan*, the same for each of its routes: its budget outlives a registration."""
+        if plan.hedge is None:
+            return None
+        hedge = self._hedges.get(plan.group.name)
+        if hedge is None:
+            budget = RetryBudget(plan.hedge.max_extra_load, floor=0)
+            at = plan.hedge.at
+            hedge = (
+                Hedge(budget=budget, quantile=float(at[1:]) / 100)
+                if isinstance(at, str)
+                else Hedge(budget=budget, after_s=at)
+            )
+            self._hedges[plan.group.name] = hedge
+        return hedge
 
     def instances(self) -> Iterator[NamedPlugin]:
         """Yield every plugin and strategy made so far, once each."""

@@ -53,24 +53,24 @@ class AttemptScope:
     """
 
     __slots__ = ("_answered_at", "_breaker_before", "_course", "_fleet", "_permit", "_reserved", "_response",
-                 "_started_at", "_state", "_step", "attempt")  # fmt: skip
+                 "_started_at", "_state", "_step")  # fmt: skip
 
-    def __init__(self, course: Course, step: Step, fleet: Fleet, permit: Permit, breaker_before: BreakerState) -> None:
+    def __init__(
+        self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, breaker_before: BreakerState, now: float
+    ) -> None:
         self._course = course
         self._step = step
         self._fleet = fleet
         self._state: DeploymentState = fleet[step.deployment.name]
         self._permit = permit
         self._breaker_before = breaker_before
-        self._started_at = 0.0
+        self._started_at = now
         self._answered_at: float | None = None
         self._reserved = 0.0
         self._response: Response | None = None
-        self.attempt: Attempt | None = None
 
     def __enter__(self) -> Self:
         """Begin: the call is in flight, its rate is reserved."""
-        self._started_at = now = self._fleet.now()
         state = self._state
         state.in_flight += 1
         state.tally.calls += 1
@@ -79,7 +79,7 @@ class AttemptScope:
         if state.limits is not None:
             estimate = self._course.estimate
             self._reserved = estimate.input_tokens + (estimate.output_tokens or state.output_tokens or 0)
-            state.limits.reserve(self._reserved, now)
+            state.limits.reserve(self._reserved, self._started_at)
         return self
 
     def first_output(self) -> None:
@@ -150,7 +150,7 @@ class AttemptScope:
 
     def _record(self, outcome: Outcome, error: ProviderError | None, now: float) -> None:
         step, trace = self._step, self._course.trace
-        self.attempt = Attempt(
+        attempt = Attempt(
             number=len(trace.attempts) + 1,
             deployment=step.deployment.name,
             group=step.route.group.name,
@@ -161,10 +161,10 @@ class AttemptScope:
             started_at=self._started_at,
             duration_s=now - self._started_at,
         )
-        trace.attempts.append(self.attempt)
+        self._course.ended(step, attempt)
         observe = step.route.pipeline.observe
         if observe is not None:
-            observe(AttemptFinished(self._course.request, self.attempt))
+            observe(AttemptFinished(self._course.request, attempt))
             after = self._state.breaker.state
             if after is not self._breaker_before:
                 observe(BreakerChanged(step.deployment.name, self._breaker_before, after))
@@ -185,7 +185,7 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
         return None
     if step.budgeted:
         fleet.budget.withdraw(now)
-    return AttemptScope(course, step, fleet, permit, before)
+    return AttemptScope(course, step, fleet, permit=permit, breaker_before=before, now=now)
 
 
 def priced(response: Response, course: Course, deployment: Deployment) -> Response:

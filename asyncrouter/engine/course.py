@@ -52,8 +52,8 @@ class Step:
 class Course:
     """One request's way through its group and the fallback groups; the drivers ask it for the next step."""
 
-    __slots__ = ("_find_route", "_first_route", "_fleet", "_patient_groups", "_reconnected", "_selection", "_tried",
-                 "request", "trace")  # fmt: skip
+    __slots__ = ("_find_route", "_first_route", "_fleet", "_last_step", "_patient_groups", "_reconnected", "_selection",
+                 "_tried", "request", "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
@@ -64,6 +64,7 @@ class Course:
         self._find_route = find_route
         self._fleet = fleet
         self._selection: Selection | None = None
+        self._last_step: Step | None = None
         self._tried: set[str] = set()
         self._patient_groups: set[str] = set()
         self._reconnected = False
@@ -87,11 +88,13 @@ class Course:
         self._fleet.budget.first_attempt(self._fleet.now())
         return await self._begin_round(AttemptKind.FIRST, "")
 
-    async def after_failure(self, step: Step, failed: Attempt) -> Step:
-        """Return the attempt to make after *failed*, in the order of recovery.
+    async def after_failure(self) -> Step:
+        """Return the attempt to make after the one that failed last, in the order of recovery.
 
         Raises the attempt's own error when that permits nothing, :class:`AllAttemptsFailed` when nothing is left.
         """
+        step, failed = self._last_step, self.trace.attempts[-1]
+        assert step is not None  # noqa: S101 - an attempt has ended
         if self._lost_before_answer(failed):
             self._reconnected = True
             return attrs.evolve(step, kind=AttemptKind.RETRY, reason="connection lost before an answer", budgeted=False)
@@ -100,7 +103,7 @@ class Course:
         again = retry if isinstance(retry, Retry) else None
         if again is not None and again.before_fallback and (next_step := await self._again(step, again)):
             return next_step
-        fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self._remaining())
+        fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self.remaining())
         if isinstance(fallback, Fallback) and fallback.deployment is not None:
             return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, self._why(fallback.reason, failed))
         if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
@@ -117,7 +120,7 @@ class Course:
         """
         self._tried.add(step.deployment.name)
         self.trace.notes.append(f"{step.deployment.name} was set aside meanwhile, or the retry budget is exhausted")
-        if remaining := self._remaining():
+        if remaining := self.remaining():
             return attrs.evolve(step, deployment=remaining[0])
         if next_step := await self._next_group(step.route, self._skipped(step.route)):
             return next_step
@@ -128,7 +131,7 @@ class Course:
         """Return the attempt at a stronger deployment than the one whose answer was rejected; ``None`` without one."""
         names = [one.name for one in step.route.group.deployments]
         stronger = set(names[names.index(step.deployment.name) + 1 :])
-        candidates = [one for one in self._remaining() if one.name in stronger]
+        candidates = [one for one in self.remaining() if one.name in stronger]
         if not candidates or len(self.trace.attempts) >= self._first_route.group.max_attempts:
             return None
         weakest = min(candidates, key=lambda one: names.index(one.name))
@@ -137,6 +140,11 @@ class Course:
     def begun(self, step: Step) -> None:
         """Record that *step* is being made: its deployment is visited once a round."""
         self._tried.add(step.deployment.name)
+
+    def ended(self, step: Step, attempt: Attempt) -> None:
+        """Record how *step* ended."""
+        self._last_step = step
+        self.trace.attempts.append(attempt)
 
     def exhausted(self) -> AsyncRouterError:
         """Return the error that tells that nothing is left to try."""
@@ -277,7 +285,7 @@ class Course:
 
     # ------------------------------------------------------------------ small questions
 
-    def _remaining(self) -> tuple[Deployment, ...]:
+    def remaining(self) -> tuple[Deployment, ...]:
         """Return the deployments of the selection that are ready and not yet tried in this round."""
         now = self._fleet.now()
         ordered = self._selection.deployments if self._selection else ()

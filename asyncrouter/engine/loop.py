@@ -10,6 +10,7 @@ import attrs
 from asyncrouter.engine.attempt import Slots, begin
 from asyncrouter.engine.course import Course, Step
 from asyncrouter.engine.ending import Ending
+from asyncrouter.engine.hedging import Answer, race, rivals_of
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
@@ -50,15 +51,16 @@ class Engine:
         best: tuple[float, Response] | None = None
         while True:
             try:
-                response = await self._attempt(course, step)
+                answer = await self._answer(course, step)
             except ProviderError:
                 if best is not None:  # a stronger deployment failed: the rejected answer is better than none
                     return best[1]
-                step = await course.after_failure(step, course.trace.attempts[-1])
+                step = await course.after_failure()
                 continue
-            if response is None:
+            if answer is None:
                 step = await course.after_refusal(step)
                 continue
+            step, response = answer
             verdict = await judge(course, step, response)
             if verdict.accept:
                 return response
@@ -71,6 +73,14 @@ class Engine:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
                 return best[1]
             step = stronger
+
+    async def _answer(self, course: Course, step: Step) -> Answer | None:
+        """Return the first answer of *step* and its rivals, if it has any; ``None`` when *step* could not begin."""
+        rivals = rivals_of(course, step, self.fleet)
+        if rivals is not None:
+            return await race(self._attempt, course, rivals)
+        response = await self._attempt(course, step)
+        return None if response is None else (step, response)
 
     async def _attempt(self, course: Course, step: Step) -> Response | None:
         """Make the attempt once its deployment has a slot; ``None`` when it could not begin."""

@@ -10,11 +10,25 @@ import attrs
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
 from asyncrouter.providers.base import Provider
+from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 
 StreamCall = Callable[[Request, Deployment], AsyncIterator[Chunk]]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Hedge:
+    """When a second attempt starts beside the first, and how many may.
+
+    ``after_s`` is a fixed delay in seconds; where it is ``None``, the delay is the ``quantile`` (0 to 1) of the first
+    deployment's latencies.  ``budget`` bounds the extra attempts of the group.
+    """
+
+    budget: RetryBudget
+    after_s: float | None = None
+    quantile: float = 0.95
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -26,6 +40,7 @@ class Route:
     complete: AttemptCall
     stream: StreamCall
     defaults: Mapping[str, Mapping[str, Any]]
+    hedge: Hedge | None = None
 
     def prepared(self, request: Request, deployment: Deployment) -> Request:
         """Return *request* with the defaults for *deployment* laid under its parameters."""
@@ -37,7 +52,9 @@ FindRoute = Callable[[str], Route]
 """Finds the route of a group by name in the snapshot that the request entered with."""
 
 
-def make_route(group: ModelGroup, pipeline: Pipeline, providers: Mapping[str, Provider]) -> Route:
+def make_route(
+    group: ModelGroup, pipeline: Pipeline, providers: Mapping[str, Provider], hedge: Hedge | None = None
+) -> Route:
     """Compose the calls of *group*: its hooks around the providers of its deployments."""
     timeouts = group.timeouts
 
@@ -57,4 +74,5 @@ def make_route(group: ModelGroup, pipeline: Pipeline, providers: Mapping[str, Pr
         complete=pipeline.around_attempt(complete),
         stream=stream,
         defaults=defaults,
+        hedge=hedge,
     )

@@ -202,17 +202,16 @@ class StreamCall:
         """Close the failed attempt and choose the next one; raise where the policy permits none."""
         self._attempt = None
         await attempt.close(error)
-        failed = self._course.trace.attempts[-1]
         if not self._output_begun:
             self._held.clear()
             self._assembler = Assembler()
-            self._next_step = await self._within_deadline(self._course.after_failure(attempt.step, failed))
+            self._next_step = await self._within_deadline(self._course.after_failure())
             return
         policy = self._route.group.on_interrupt
         if policy == "raise" or (policy == "continue" and self._assembler.in_tool_call):
             raise self._interrupted(error) from error
         try:
-            self._next_step = await self._within_deadline(self._course.after_failure(attempt.step, failed))
+            self._next_step = await self._within_deadline(self._course.after_failure())
         except AsyncRouterError as final:
             raise self._interrupted(error) from final
         if policy == "continue":
