@@ -104,9 +104,11 @@ class Engine:
             raise AttemptTimedOut(f"no answer within attempt_s = {attempt_s:g} s", deployment=step.deployment.name)
 
     def _reject(self, course: Course, step: Step) -> None:
-        self.fleet[step.deployment.name].tally.rejected += 1
-        attempts = course.trace.attempts
-        attempts[-1] = attrs.evolve(attempts[-1], outcome=Outcome.REJECTED)
+        name = step.deployment.name
+        self.fleet[name].tally.rejected += 1
+        attempts = course.trace.attempts  # the losers of a race may stand after the one that answered
+        index = max(i for i, one in enumerate(attempts) if one.deployment == name and one.outcome is Outcome.OK)
+        attempts[index] = attrs.evolve(attempts[index], outcome=Outcome.REJECTED)
 
 
 async def judge(course: Course, step: Step, response: Response) -> Verdict:
