@@ -14,7 +14,7 @@ from asyncrouter.testing.script import Fail, Hang, Reply, Script, Slow, Step, St
 from asyncrouter.testing.wire import chunk_fields, closing_chunks, completion, streamed
 from asyncrouter.types.clock import Clock
 from asyncrouter.types.deployments import Deployment, Timeouts
-from asyncrouter.types.errors import ConnectionFailed, StreamInterrupted
+from asyncrouter.types.errors import ConnectionFailed, Disposition, StreamInterrupted
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response, usage_of
 
@@ -116,7 +116,8 @@ class FakeProvider:
     def _begin(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> tuple[FakeCall, Step]:
         name = deployment.name
         if self.closed:
-            raise ConnectionFailed("FakeProvider: called after aclose()", deployment=name)
+            problem = "FakeProvider: called after aclose()"
+            raise ConnectionFailed(problem, deployment=name, disposition=Disposition.FALLBACK)
         self._total += 1
         self._numbers[name] += 1
         call = FakeCall(

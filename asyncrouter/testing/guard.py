@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
-LOOPBACK_ONLY = "ASYNCROUTER_LOOPBACK_ONLY"
-"""The environment variable: set to "1", providers refuse every host but the loopback's."""
+from asyncrouter.providers.loopback import LOOPBACK_ONLY
 
 
 class forbid_real_calls:  # noqa: N801 - called and read as a function
     """Forbid calls to anything but this machine, from now on or for a ``with`` block.
 
-    Call it once in ``conftest.py`` to guard a whole test run, or write ``with forbid_real_calls():``.  It sets
-    :data:`LOOPBACK_ONLY`, which child processes inherit; :meth:`restore`, or leaving the block, puts back what was.
+    Call it once in ``conftest.py`` to guard a whole test run, or write ``with forbid_real_calls():``.  It sets the
+    environment variable ``ASYNCROUTER_LOOPBACK_ONLY``, which child processes inherit; :meth:`restore`, or leaving the
+    block, puts back what was.
     """
 
     def __init__(self) -> None:

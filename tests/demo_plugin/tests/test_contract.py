@@ -24,6 +24,7 @@ from asyncrouter.testing import (
     RetryContract,
     SelectorContract,
     Upstream,
+    forbid_real_calls,
 )
 from asyncrouter.testing.wire import streamed, usage_fields
 from asyncrouter.types.deployments import Deployment, Timeouts
@@ -175,11 +176,10 @@ def test_wrong_options_are_told(kind, options, message):
         Registry().make(kind, "demo", options, "g", **given)
 
 
-def test_real_calls_can_be_forbidden(monkeypatch):
-    monkeypatch.setenv("ASYNCROUTER_LOOPBACK_ONLY", "1")
-    with pytest.raises(ConfigError, match="real calls are forbidden; unset ASYNCROUTER_LOOPBACK_ONLY"):
-        DemoProvider(name="demo", host="example.org", port=1)
-    DemoProvider(name="demo", port=1)
+async def test_real_calls_can_be_forbidden():
+    provider = DemoProvider(name="demo", host="example.org", port=1)
+    with forbid_real_calls(), pytest.raises(ConnectionFailed, match="real calls are forbidden; unset ASYNCROUTER_LOOP"):
+        await provider.complete(ASK, DEPLOYMENT, Timeouts())
 
 
 def test_sessions_stay_where_they_are():

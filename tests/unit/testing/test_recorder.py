@@ -8,8 +8,10 @@ import pytest
 
 from asyncrouter.hooks.manager import HookManager
 from asyncrouter.hooks.pipeline import compile_pipeline
+from asyncrouter.providers.openai_compatible import OpenAICompatible
 from asyncrouter.testing import FakeFleet, FakeView, Recorder, forbid_real_calls
-from asyncrouter.types.errors import AllAttemptsFailed, PluginContractError
+from asyncrouter.types.deployments import Deployment, Timeouts
+from asyncrouter.types.errors import AllAttemptsFailed, ConnectionFailed, PluginContractError
 from asyncrouter.types.events import AttemptFinished, BreakerChanged, FeedbackGiven, PluginFailed, RequestFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
@@ -83,3 +85,11 @@ def test_real_calls_are_forbidden_from_a_call_on(monkeypatch):
     assert os.environ["ASYNCROUTER_LOOPBACK_ONLY"] == "1"
     forbidden.restore()
     assert "ASYNCROUTER_LOOPBACK_ONLY" not in os.environ
+
+
+async def test_the_provider_obeys(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nothing")
+    provider = OpenAICompatible(name="openai")
+    with forbid_real_calls(), pytest.raises(ConnectionFailed, match=r"forbids calls to api\.openai\.com"):
+        await provider.complete(ASK, Deployment(name="d", provider="openai", model="m"), Timeouts())
+    await provider.aclose()

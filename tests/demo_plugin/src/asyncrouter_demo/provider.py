@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from asyncrouter.providers.loopback import LOOPBACK_ONLY, forbidden_host
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import (
     AsyncRouterError,
@@ -24,6 +25,7 @@ from asyncrouter.types.errors import (
     ConfigError,
     ConfigFault,
     ConnectionFailed,
+    Disposition,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -51,10 +53,6 @@ class DemoProvider:
     """A server that speaks lines of JSON at ``host`` and ``port``; ``api_key_env`` names the key's variable."""
 
     def __init__(self, *, name: str, port: int, host: str = "127.0.0.1", api_key_env: str | None = None) -> None:
-        if os.environ.get("ASYNCROUTER_LOOPBACK_ONLY") == "1" and host not in {"127.0.0.1", "::1", "localhost"}:
-            raise ConfigError(
-                faults=[ConfigFault("host", "real calls are forbidden", "unset ASYNCROUTER_LOOPBACK_ONLY")]
-            )
         if api_key_env is not None and api_key_env not in os.environ:
             raise ConfigError(
                 faults=[ConfigFault("api_key_env", f"{api_key_env} is not set", f"export {api_key_env}=…")]
@@ -109,6 +107,9 @@ class DemoProvider:
 
     async def _connect(self, deployment: Deployment, timeouts: Timeouts) -> SocketStream:
         host, port = self._address
+        if forbidden_host(f"tcp://{host}:{port}"):
+            problem = f"real calls are forbidden; unset {LOOPBACK_ONLY} to call {host}"
+            raise ConnectionFailed(problem, deployment=deployment.name, disposition=Disposition.FALLBACK)
         try:
             with anyio.fail_after(timeouts.connect_s):
                 return await anyio.connect_tcp(host, port)
