@@ -108,7 +108,7 @@ class ChunkReader:
             lost = error
         if self._expects_no_more:
             return b""
-        raise StreamInterrupted(str(lost), deployment=lost.deployment, status=self._exchange.status)
+        raise _interrupted(lost)
 
     @property
     def _is_finished(self) -> bool:
@@ -193,7 +193,7 @@ class ChunkReader:
         ended = self._is_finished or (self._done and not self._finished)
         if not ended:
             text = "some choices have not ended" if self._finished else "there was no finish reason and no [DONE]"
-            raise StreamInterrupted(str(self._malformed(f"the stream broke off: {text}")), status=self._exchange.status)
+            raise _interrupted(self._malformed(f"the stream broke off: {text}"))
         if not self._has_output:
             raise self._malformed("the stream held no answer")
         if self._done and not self._exchange.at_end:
@@ -220,3 +220,7 @@ class ChunkReader:
             raise self._refuse(refusal)
         self._done = self._has_output = True
         return [Chunk(raw) for raw in as_chunks(completion)]
+
+
+def _interrupted(error: ProviderError) -> StreamInterrupted:
+    return StreamInterrupted(str(error), deployment=error.deployment, status=error.status, request_id=error.request_id)
