@@ -17,7 +17,7 @@ from asyncrouter.routed_stream import RoutedStream
 from asyncrouter.router import Router
 from asyncrouter.types.decisions import Decision
 from asyncrouter.types.errors import AsyncRouterError
-from asyncrouter.types.response import Response
+from asyncrouter.types.response import Chunk, Response
 
 T = TypeVar("T")
 
@@ -76,15 +76,18 @@ async def _streamed(routed: RoutedStream, stdout: TextIO | None) -> Response:
     """Read the stream to its end, printing its words to *stdout* as they come; ``None`` prints nothing."""
     async with routed as stream:
         async for chunk in stream:
-            if stdout is None:
-                continue
-            if chunk.kind == "restart":
-                click.echo("\n[interrupted: what stands above is void, the answer begins again]", err=True)
-            elif chunk.text:
-                print_text(chunk.text, stdout)
+            if stdout is not None:
+                _print_chunk(chunk, stdout)
         if stdout is not None:
             print_text("\n", stdout)
         return stream.response
+
+
+def _print_chunk(chunk: Chunk, stdout: TextIO) -> None:
+    if chunk.kind == "restart":
+        click.echo("\n[interrupted: what stands above is void, the answer begins again]", err=True)
+    elif chunk.text:
+        print_text(chunk.text, stdout)
 
 
 def _print_decision(decision: Decision) -> None:

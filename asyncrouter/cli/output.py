@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import click
 
 from asyncrouter.cli.documents import error_document
-from asyncrouter.types.errors import AllAttemptsFailed, AsyncRouterError, ConfigError, InvalidRequest, PluginLoadError
+from asyncrouter.types.errors import AllAttemptsFailed, AsyncRouterError, ConfigError, InvalidRequest, PluginError
 
 CONTROL = {code: "\ufffd" for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\t\n"}
 """Control characters: an answer must not steer the reader's terminal."""
@@ -25,10 +25,8 @@ class Failed(Exception):
 
     @property
     def is_configuration(self) -> bool:
-        """Whether configuration or usage is at fault: no call was made."""
-        if isinstance(self.error, InvalidRequest):
-            return self.error.trace is None
-        return isinstance(self.error, (ConfigError, PluginLoadError))
+        """Whether configuration or usage is at fault: nothing was routed yet."""
+        return self.error.trace is None and isinstance(self.error, (ConfigError, InvalidRequest, PluginError))
 
 
 def complain(error: AsyncRouterError) -> None:

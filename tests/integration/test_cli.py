@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import pty
@@ -12,8 +13,10 @@ import sys
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from distributions import installing_in
 
 from asyncrouter.__main__ import main
 from asyncrouter.cli.app import run
@@ -66,6 +69,12 @@ def server():
 @pytest.fixture
 def config(server, tmp_path):
     return configure(tmp_path, server.url)
+
+
+@pytest.fixture
+def install(tmp_path):
+    with installing_in(tmp_path) as install:
+        yield install
 
 
 def command(*arguments: str) -> list[str]:
@@ -168,11 +177,10 @@ def test_the_prompt_comes_from_standard_input(config, server):
     assert server.requests[0].json["messages"][0]["content"] == "Was ist 2 + 2? Größe zählt.\n"
 
 
-def test_standard_input_must_be_text():
-    done = subprocess.run(command("ask", "-"), input=b"\xff\xfe\x00", capture_output=True, check=False)
-    assert done.returncode == 2
-    assert b"not UTF-8" in done.stderr
-    assert b"Traceback" not in done.stderr
+def test_standard_input_must_be_text(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00")))
+    assert run(["ask", "-"]) == 2
+    assert "not UTF-8 text (byte 0)" in capsys.readouterr().err
 
 
 def test_logs_go_to_standard_error(server, tmp_path, capsys):
@@ -300,7 +308,7 @@ def test_a_configuration_in_the_working_directory_is_found(config, server, tmp_p
     assert len(server.requests) == 1
 
 
-def test_an_env_file_is_read_when_given_and_never_otherwise(config, server, tmp_path, monkeypatch):
+def test_an_env_file_is_read_when_given_and_never_otherwise(config, server, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("SCRIPTED_KEY")
     env_file = tmp_path / ".env"
     env_file.write_text(
@@ -312,21 +320,17 @@ def test_an_env_file_is_read_when_given_and_never_otherwise(config, server, tmp_
             ASYNCROUTER_ASK_COMPLEXITY='0.9'
             """)
     )
-    environment = dict(os.environ)
-
-    def ask(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("ask", "Hello", *options), env=environment, capture_output=True, text=True, check=False
-        )
-
-    done = ask("--env-file", str(env_file))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "Four.\n", "")
+    ask = ["ask", "Hello", "--env-file", str(env_file)]
+    with mock.patch.dict(os.environ):
+        assert run(ask) == 0
     assert server.requests[0].json["model"] == "big-1"
     assert server.requests[0].headers["authorization"] == f"Bearer {SENTINEL_KEY}"
 
-    assert "SCRIPTED_KEY" in ask("--config", config).stderr
-    environment["ASYNCROUTER_ASK_COMPLEXITY"] = "0.1"  # what is set already wins
-    assert ask("--env-file", str(env_file)).returncode == 0
+    assert run(["ask", "Hello", "--config", config]) == 2
+    assert "SCRIPTED_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("ASYNCROUTER_ASK_COMPLEXITY", "0.1")  # what is set already wins
+    with mock.patch.dict(os.environ):
+        assert run(ask) == 0
     assert server.requests[1].json["model"] == "mini-1"
 
 
@@ -431,17 +435,33 @@ def test_plugins_are_listed(capsys):
     assert entry["summary"]
 
 
-def test_a_plugin_that_fails_to_load_is_named(tmp_path):
-    package = tmp_path / "site" / "broken_plugin-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[asyncrouter]\nbroken = broken_plugin_that_is_not_there\n")
-    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
-    done = subprocess.run(command("plugins"), env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "failed to load: broken-plugin" in done.stderr
-    done = subprocess.run(command("plugins", "--json"), env=environment, capture_output=True, text=True, check=False)
-    assert [one["distribution"] for one in json.loads(done.stdout)["failed"]] == ["broken-plugin"]
+def test_a_plugin_that_fails_to_load_is_named(install, capsys):
+    install("asyncrouter-broken", "raise ImportError('no such library')\n")
+    assert run(["plugins"]) == 0
+    assert "failed to load: asyncrouter-broken" in capsys.readouterr().err
+    assert run(["plugins", "--json"]) == 0
+    [failed] = json.loads(capsys.readouterr().out)["failed"]
+    assert failed["distribution"] == "asyncrouter-broken"
+    assert "no such library" in failed["error"]
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["ask", "Hello", "--config"]])
+def test_a_strategy_that_breaks_its_contract_is_a_wrong_configuration(server, tmp_path, install, capsys, arguments):
+    source = """
+    class Estimator:
+        @hookimpl
+        def asyncrouter_estimate(self, reqest):
+            return None
+
+    @hookimpl
+    def asyncrouter_register(registry):
+        registry.estimator("odd", Estimator)
+    """
+    install("asyncrouter-odd", textwrap.dedent(source))
+    assert run([*arguments, configure(tmp_path, server.url, estimate="odd")]) == 2
+    output = capsys.readouterr()
+    assert "reqest" in output.out + output.err
+    assert server.requests == []
 
 
 # ------------------------------------------------------------------ the rest of the surface
@@ -502,22 +522,25 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     return written.decode()
 
 
-def test_a_terminal_gets_tables_with_rules_and_a_pipe_plain_text(config, capsys):
-    assert run(["explain", "Hello", "--config", config]) == 0
+def test_a_terminal_gets_tables_with_rules_and_a_pipe_plain_text(config, capsys, monkeypatch):
+    explain = ["explain", "Hello", "--config", config]
+    assert run(explain) == 0
     assert "│" not in capsys.readouterr().out
-    coloured = on_a_terminal("explain", "Hello", "--config", config)
+    coloured = on_a_terminal(*explain)
     assert "│" in coloured
     assert "\x1b[" in coloured
-    plain = on_a_terminal("explain", "Hello", "--config", config, NO_COLOR="1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(explain) == 0
+    plain = capsys.readouterr().out
     assert "│" in plain
     assert "\x1b[3" not in plain
 
 
-def test_an_answer_cannot_steer_the_terminal(config, server, capsys):
+def test_an_answer_cannot_steer_the_terminal(config, server, capsys, monkeypatch):
     server.scripts = completion("before \x1b[2J\x1b]0;title\x07 after")
     assert run(["ask", "Hello", "--config", config]) == 0
     assert capsys.readouterr().out == "before \x1b[2J\x1b]0;title\x07 after\n"  # a file gets it as it came
-    shown = on_a_terminal("ask", "Hello", "--config", config)
-    assert "before" in shown
-    assert "\x1b" not in shown
-    assert "\x07" not in shown
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(["ask", "Hello", "--config", config]) == 0
+    assert capsys.readouterr().out == "before \ufffd[2J\ufffd]0;title\ufffd after\n"
