@@ -41,6 +41,8 @@ class HookContract:
 
     hook: ClassVar[str]
     stateless: ClassVar[bool] = True
+    _situations: Callable[[], list[tuple[str, Arguments]]]
+    """Named arguments for the hook, fresh ones at every call; each contract has its own."""
 
     def make(self) -> object:
         """Return a fresh plugin, as the registered factory makes it.  To be written by the author."""
@@ -109,10 +111,6 @@ class HookContract:
 
     # ------------------------------------------------------------------ tools of the clauses
 
-    def _situations(self) -> list[tuple[str, Arguments]]:
-        """Return named arguments for the hook, fresh ones at every call."""
-        raise NotImplementedError
-
     def _function(self, plugin: object) -> Callable[..., Any]:
         """Return the plugin's hook as the router would call it."""
         return getattr(_pipeline(plugin), self.hook) or (lambda *_: None)
@@ -176,10 +174,9 @@ def _pipeline(plugin: object) -> Pipeline:
     except PluginContractError as error:
         raise AssertionError(f"the plugin manager refuses it: {error}") from error
 
-    def fail(error: Exception) -> None:
-        raise error
-
-    return compile_pipeline(manager, fail)
+    return compile_pipeline(
+        manager, on_failure=lambda _error: None
+    )  # only observers are told of it; none is asked here
 
 
 def _assert_same(first: list[Answer], second: list[Answer], cure: str) -> None:

@@ -81,7 +81,7 @@ def fresh(pytester, monkeypatch):
 
 
 def run(pytester, *arguments):
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
 
 def test_its_fixtures_work(fresh):
