@@ -28,8 +28,9 @@ lint: $(VENV)/.test ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## Measure what a routed call costs
+bench: $(VENV)/.test ## Measure what a routed call costs, and why the local server has its own process
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/local_server.py --patience 10
 
 constraints: ## Pin the newest versions in constraints.txt (needs uv)
 	printf 'xllamacpp\nhatchling\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
