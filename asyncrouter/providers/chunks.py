@@ -92,23 +92,19 @@ class ChunkReader:
 
     async def _next_data(self) -> bytes:
         """Return the next network read, ``b""`` when there is no more to wait for."""
-        lost: ProviderError
-        try:
-            if not self._expects_no_more:
-                self._grace_until = None
+        if not self._expects_no_more:
+            self._grace_until = None
+            try:
                 return await self._exchange.read()
-            loop = asyncio.get_running_loop()
-            if self._grace_until is None:
-                self._grace_until = loop.time() + self._grace_s
+            except ProviderError as error:
+                raise _interrupted(error) from None
+        if self._grace_until is None:
+            self._grace_until = asyncio.get_running_loop().time() + self._grace_s
+        try:
             async with asyncio.timeout_at(self._grace_until):
                 return await self._exchange.read()
-        except TimeoutError:
+        except (TimeoutError, ProviderError):
             return b""
-        except ProviderError as error:
-            lost = error
-        if self._expects_no_more:
-            return b""
-        raise _interrupted(lost)
 
     @property
     def _is_finished(self) -> bool:
@@ -144,19 +140,15 @@ class ChunkReader:
             raw = decode(event)
         except NotJson:
             raise self._malformed("a chunk is no JSON") from None
-        refusal: NoAnswer | None = None
         error = error_in(raw)
         if error is not None:
-            refusal = NoAnswer("holds an error", error=error)
-        elif not isinstance(raw, dict):
+            raise self._refuse(NoAnswer("holds an error", error=error))
+        if not isinstance(raw, dict):
             raise self._malformed("a chunk is no JSON object")
-        else:
-            try:
-                self._note(raw.get("choices"))
-            except NoAnswer as no_answer:
-                refusal = no_answer
-        if refusal is not None:
-            raise self._refuse(refusal)
+        try:
+            self._note(raw.get("choices"))
+        except NoAnswer as refusal:
+            raise self._refuse(refusal) from None
         chunk = Chunk(raw)
         self._has_output = self._has_output or chunk.is_output
         return chunk
@@ -209,15 +201,12 @@ class ChunkReader:
             self._size += len(data)
             if self._size > self._max_bytes:
                 raise self._malformed(f"the answer is longer than {self._max_bytes} bytes")
-        refusal: NoAnswer | None = None
         try:
             completion = checked_completion(decode(b"".join(pieces)))
         except NotJson:
             raise self._malformed("the answer is neither a stream of events nor JSON") from None
-        except NoAnswer as no_answer:
-            refusal = no_answer
-        if refusal is not None:
-            raise self._refuse(refusal)
+        except NoAnswer as refusal:
+            raise self._refuse(refusal) from None
         self._done = self._has_output = True
         return [Chunk(raw) for raw in as_chunks(completion)]
 

@@ -25,6 +25,7 @@ without RETRY: another deployment may have a higher limit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from asyncrouter.providers.complaint import MAX_TEXT, Complaint, complaint_of
 from asyncrouter.providers.retry_after import parse_retry_after
@@ -44,6 +45,7 @@ from asyncrouter.types.errors import (
 )
 from asyncrouter.types.secrets import redact
 
+E = TypeVar("E", bound=ProviderError)
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "cf-ray")
 """Where upstreams put their own id of a request, best first."""
 
@@ -171,6 +173,16 @@ def error_from(
         retry_after_s=parse_retry_after(headers, wall_now),
         disposition=_disposition(kind, status, headers, complaint),
     )
+
+
+def bare(error: E) -> E:
+    """Return *error* without the frames and errors behind it.
+
+    These hold what the upstream sent, which may echo the key, and aiohttp's errors, which hold the request's headers;
+    reporters that show local variables would show it all.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def told(deployment: Deployment, text: str, secrets: Iterable[str] = ()) -> str:

@@ -13,7 +13,7 @@ from asyncrouter.providers.answers import NoAnswer, checked_completion
 from asyncrouter.providers.chunks import ChunkReader
 from asyncrouter.providers.codec import NotJson, decode, encode
 from asyncrouter.providers.credentials import Credentials
-from asyncrouter.providers.errors import REQUEST_ID_HEADERS, error_from, request_id_of, told
+from asyncrouter.providers.errors import REQUEST_ID_HEADERS, bare, error_from, request_id_of, told
 from asyncrouter.providers.presets import PRESETS, Preset
 from asyncrouter.providers.settings import Checker, Settings
 from asyncrouter.types.deployments import Deployment, Timeouts
@@ -105,11 +105,14 @@ class OpenAICompatible:
         :class:`~asyncrouter.types.errors.MalformedResponse`; one that a content policy stopped is
         :class:`~asyncrouter.types.errors.ContentFiltered`.
         """
-        exchange = await self._send(request, deployment, timeouts, stream=False)
         try:
-            body = await self._completion(exchange, deployment)
-        finally:
-            exchange.close()
+            exchange = await self._send(request, deployment, timeouts, stream=False)
+            try:
+                body = await self._completion(exchange, deployment)
+            finally:
+                exchange.close()
+        except ProviderError as error:
+            raise bare(error) from None
         return Response(
             raw=body,
             deployment=deployment.name,
@@ -125,22 +128,17 @@ class OpenAICompatible:
         the engine, which drops it unless the caller's own ``stream_options`` asked for ``include_usage``.  A whole
         completion sent in place of a stream is yielded as one chunk and the usage.
         """
-        exchange = await self._send(request, deployment, timeouts, stream=True)
-        wanted = request.params.get("n")
-        reader = ChunkReader(
-            exchange,
-            refuse=lambda refusal: self._refused(refusal, exchange, deployment),
-            malformed=lambda text: self._malformed(text, exchange, deployment),
-            choices=wanted if isinstance(wanted, int) else 1,
-            grace_s=self._settings.finish_grace_s,
-            max_bytes=self._settings.max_response_bytes * STREAM_FACTOR,
-        )
         try:
-            while (chunks := await reader.read()) is not None:
-                for chunk in chunks:
-                    yield chunk
-        finally:
-            exchange.close()
+            exchange = await self._send(request, deployment, timeouts, stream=True)
+            reader = self._reader(exchange, request, deployment)
+            try:
+                while (chunks := await reader.read()) is not None:
+                    for chunk in chunks:
+                        yield chunk
+            finally:
+                exchange.close()
+        except ProviderError as error:
+            raise bare(error) from None
 
     async def aclose(self) -> None:
         """Close the connections of every event loop, as far as it still runs or is closed."""
@@ -164,6 +162,17 @@ class OpenAICompatible:
         finally:
             exchange.close()
         raise error
+
+    def _reader(self, exchange: Exchange, request: Request, deployment: Deployment) -> ChunkReader:
+        wanted = request.params.get("n")
+        return ChunkReader(
+            exchange,
+            refuse=lambda refusal: self._refused(refusal, exchange, deployment),
+            malformed=lambda text: self._malformed(text, exchange, deployment),
+            choices=wanted if isinstance(wanted, int) else 1,
+            grace_s=self._settings.finish_grace_s,
+            max_bytes=self._settings.max_response_bytes * STREAM_FACTOR,
+        )
 
     def _encoded(self, request: Request, deployment: Deployment, *, stream: bool) -> bytes:
         """Return the request's body: the caller's parameters as they are, but for what the call itself decides."""
@@ -190,17 +199,13 @@ class OpenAICompatible:
             if size > limit:
                 raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
             pieces.append(data)
-        refusal: NoAnswer | None = None
         try:
             return checked_completion(decode(b"".join(pieces)))
         except NotJson:
-            pass
-        except NoAnswer as no_answer:
-            refusal = no_answer
-        if refusal is not None:
-            raise self._refused(refusal, exchange, deployment)
-        kind = exchange.headers.get("content-type", "unknown")
-        raise self._malformed(f"the answer is no JSON (content type: {kind})", exchange, deployment)
+            kind = exchange.headers.get("content-type", "unknown")
+            raise self._malformed(f"the answer is no JSON (content type: {kind})", exchange, deployment) from None
+        except NoAnswer as refusal:
+            raise self._refused(refusal, exchange, deployment) from None
 
     async def _error(self, exchange: Exchange, deployment: Deployment) -> ProviderError:
         if exchange.status < _FIRST_REFUSAL:

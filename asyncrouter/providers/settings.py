@@ -53,11 +53,6 @@ class Settings:
     api_version: str | None = None
     finish_grace_s: float
 
-    @property
-    def host(self) -> str:
-        """The host of ``base_url``."""
-        return urlsplit(self.base_url).hostname or ""
-
     def url_for(self, model: str) -> str:
         """Return the address of a call to *model*."""
         path = self.preset.path

@@ -1,7 +1,7 @@
 """HTTP over aiohttp, the one module that imports it; loaded with a provider's first call, since it takes 130 ms.
 
-Nothing of aiohttp leaves it: what it raises becomes a :class:`~asyncrouter.types.errors.ProviderError` outside the
-``except`` block, because aiohttp's errors hold the request's headers, and the key with them.
+Nothing of aiohttp leaves it: what it raises becomes a :class:`~asyncrouter.types.errors.ProviderError`.  aiohttp's
+errors hold the request's headers, and the key with them: :func:`~asyncrouter.providers.errors.bare` takes them off.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ class Exchange:
         try:
             return await self._content.readany()
         except _RAISED as error:
-            failure = _failure_of_body(error, self._deployment, self._secrets.revealed())
-        raise failure
+            raise _failure_of_body(error, self._deployment, self._secrets.revealed()) from None
 
     def close(self) -> None:
         """Hand the connection back when everything has been read, close it otherwise."""
@@ -130,10 +129,8 @@ class Transport:
                 timeout=_timeout(connect_s),
             )
         except _RAISED as error:
-            failure = _failure_of_sending(error, deployment, self._credentials.revealed(), connect_s)
-        else:
-            return Exchange(response, door, deployment, self._credentials)
-        raise failure
+            raise _failure_of_sending(error, deployment, self._credentials.revealed(), connect_s) from None
+        return Exchange(response, door, deployment, self._credentials)
 
     async def aclose(self) -> None:
         """Close every session: this loop's, and as far as their loops still run or are closed, the others'."""
@@ -186,9 +183,8 @@ def _running_loop(deployment: Deployment) -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    text = "HTTP needs an asyncio event loop; under trio there is none"
-    raise ConnectionFailed(told(deployment, text), deployment=deployment.name, disposition=Disposition.FALLBACK)
+        text = told(deployment, "HTTP needs an asyncio event loop; under trio there is none")
+        raise ConnectionFailed(text, deployment=deployment.name, disposition=Disposition.FALLBACK) from None
 
 
 async def _close_in(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[Door, None]) -> None:
