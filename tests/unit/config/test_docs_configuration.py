@@ -20,6 +20,7 @@ from asyncrouter.config.schema import (
     TwoModelSettings,
 )
 from asyncrouter.hooks.registry import Registry
+from asyncrouter.providers.builtin import asyncrouter_register as register_providers
 from asyncrouter.providers.presets import PRESETS
 from asyncrouter.strategies.builtin import asyncrouter_register
 
@@ -106,6 +107,19 @@ def test_each_strategy_is_named_with_its_options():
             assert f"`{option}`" in row, (entry.name, option)
 
 
-def test_each_preset_is_named():
-    listed = PAGE[PAGE.index("A preset needs no table") :].partition(". It reads")[0]
-    assert set(re.findall(r"`(\w+)`", listed)) == set(PRESETS)
+def test_each_preset_has_its_row():
+    section = PAGE[PAGE.index("#### Presets") : PAGE.index("### deployments")]
+    rows = {row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", section, re.MULTILINE)}
+    assert set(rows) == set(PRESETS)
+    for name, (address, key) in rows.items():
+        preset = PRESETS[name]
+        assert f"`{preset.base_url or 'base_url'}`" in address
+        assert key == (f"`{preset.key_env}`" if preset.key_env else "none needed")
+
+
+def test_each_option_of_a_preset_is_named():
+    registry = Registry()
+    register_providers(registry)
+    table = PAGE[PAGE.index("Options of `openai`") : PAGE.index("#### Presets")]
+    for option in set(inspect.signature(registry.find("provider", "openai").factory).parameters) - {"name"}:
+        assert f"`{option}`" in table, option
