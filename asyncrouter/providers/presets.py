@@ -31,7 +31,8 @@ class Preset:
     with ``key_required`` its absence is a fault.  ``model_prefixes`` begin the bare model names that it is known to
     serve.  ``key_header`` carries the key: "authorization" as a bearer token, any other name as it is.  ``path``
     follows ``base_url``; with ``api_version`` given it is ``versioned_path``, where ``{model}`` stands for the model.
-    ``stream_options`` tells whether the server takes that parameter; ``note`` is for people.
+    ``stream_options`` tells whether the server takes that parameter, ``keep_alive`` whether a connection can serve a
+    second call; ``note`` is for people.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Preset:
     path: str = "/chat/completions"
     versioned_path: str | None = None
     stream_options: bool = True
+    keep_alive: bool = True
     renames: tuple[Rename, ...] = ()
     note: str = ""
 
@@ -126,7 +128,9 @@ _ALL = (
     Preset(name="ollama", base_url="http://localhost:11434/v1", key_required=False),
     Preset(name="vllm", base_url="http://localhost:8000/v1", key_required=False),
     Preset(name="lmstudio", base_url="http://localhost:1234/v1", key_required=False),
-    Preset(name="llamacpp", base_url="http://localhost:8080/v1", key_required=False),
+    # Its server closes a connection after a streamed answer without announcing it, so that a call sent at once on the
+    # same connection is lost each time (measured with xllamacpp 2026.10).
+    Preset(name="llamacpp", base_url="http://localhost:8080/v1", key_required=False, keep_alive=False),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name, which is also its provider kind in a configuration."""

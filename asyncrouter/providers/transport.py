@@ -163,8 +163,13 @@ class Transport:
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, proxy: str | None) -> AsyncGenerator[Door, None]:
         """Open a session, yield it, and close it when the generator is closed."""
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._settings.tls or True,
+            **({"keepalive_timeout": KEEPALIVE_S} if self._settings.preset.keep_alive else {"force_close": True}),
+        )
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._settings.tls or True, keepalive_timeout=KEEPALIVE_S),
+            connector=connector,
             headers={**self._settings.headers, **self._credentials.of_session()},
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=proxy,

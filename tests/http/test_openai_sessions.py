@@ -12,6 +12,7 @@ import warnings
 import pytest
 
 from asyncrouter.providers.openai_compatible import OpenAICompatible
+from asyncrouter.providers.presets import PRESETS
 from asyncrouter.testing.server import Gate, Hang, Http, Json, Raw, Reset, ScriptedServer, Sse, chunk, completion
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ConnectionFailed, Disposition, ProviderError, StreamInterrupted
@@ -47,6 +48,16 @@ async def test_a_provider_that_was_never_called_has_nothing_to_close(quiet_loop)
     provider = OpenAICompatible(name="acme", base_url="http://127.0.0.1:9/v1")
     await provider.aclose()
     assert provider._transport is None
+
+
+@pytest.mark.parametrize(("preset", "connections"), [("openai", 1), ("llamacpp", 3)])
+async def test_a_connection_serves_again_only_where_the_server_keeps_it(quiet_loop, preset, connections):
+    async with ScriptedServer(completion()) as server:
+        provider = made(server, preset=PRESETS[preset])
+        for _ in range(3):
+            await ask(provider)
+        await provider.aclose()
+        assert server.connections == connections
 
 
 async def test_closing_wakes_whoever_waits(quiet_loop):
@@ -162,6 +173,7 @@ async def test_a_loop_that_does_not_answer_is_not_waited_for_for_ever(quiet_loop
 FORKED = """
 import asyncio, os, sys
 from asyncrouter.providers.openai_compatible import OpenAICompatible
+from asyncrouter.providers.presets import PRESETS
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ConnectionFailed
 from asyncrouter.types.request import Request

@@ -97,6 +97,12 @@ async def test_a_stream_ends_with_its_usage(tiny):
     assert chunks[-1].raw["usage"]["completion_tokens"] == 8
 
 
+async def test_a_call_right_after_a_stream_meets_a_connection_that_serves(tiny):
+    for _ in range(5):
+        assert [chunk async for chunk in stream(tiny)]
+        assert (await ask(tiny)).usage.output_tokens == 8
+
+
 async def test_the_packaged_model_answers(packaged_model):
     provider = LocalProvider(name="local", seed=1)
     try:
