@@ -52,18 +52,15 @@ class AttemptScope:
     :class:`~asyncrouter.types.errors.ProviderError` leaves it, and a cancellation otherwise.
     """
 
-    __slots__ = ("_answered_at", "_breaker_before", "_course", "_fleet", "_permit", "_reserved", "_response",
-                 "_started_at", "_state", "_step")  # fmt: skip
+    __slots__ = ("_answered_at", "_course", "_fleet", "_permit", "_reserved", "_response", "_started_at", "_state",
+                 "_step")  # fmt: skip
 
-    def __init__(
-        self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, breaker_before: BreakerState, now: float
-    ) -> None:
+    def __init__(self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float) -> None:
         self._course = course
         self._step = step
         self._fleet = fleet
         self._state: DeploymentState = fleet[step.deployment.name]
         self._permit = permit
-        self._breaker_before = breaker_before
         self._started_at = now
         self._answered_at: float | None = None
         self._reserved = 0.0
@@ -101,6 +98,7 @@ class AttemptScope:
         """Hand everything back and record the outcome: *error* is what ended the attempt, ``None`` after an answer."""
         now = self._fleet.now()
         state = self._state
+        breaker_before = state.breaker.state
         state.in_flight -= 1
         if self._step.budgeted:
             self._fleet.budget.hand_back()
@@ -115,6 +113,7 @@ class AttemptScope:
             self._record(Outcome.FAILED, error, now)
         else:
             self._record_unfinished(now)
+        tell_change(self._step, breaker_before, state.breaker.state)
 
     def _record_unfinished(self, now: float) -> None:
         """Record an attempt that the request's deadline or the caller cut off: the breaker learns nothing of it."""
@@ -139,7 +138,7 @@ class AttemptScope:
         state = self._state
         state.tally.failures += 1
         error.deployment = error.deployment or state.deployment.name
-        if isinstance(error, CALLERS_FAULT):
+        if isinstance(error, CALLERS_FAULT) or self._course.reconnects_after(error):
             state.breaker.released(self._permit, now)
         elif error.retry_after_s is not None:
             # The upstream said when to come back: that is a cooldown, not a sign that it is broken.
@@ -165,9 +164,13 @@ class AttemptScope:
         observe = step.route.pipeline.observe
         if observe is not None:
             observe(AttemptFinished(self._course.request, attempt))
-            after = self._state.breaker.state
-            if after is not self._breaker_before:
-                observe(BreakerChanged(step.deployment.name, self._breaker_before, after))
+
+
+def tell_change(step: Step, before: BreakerState, after: BreakerState) -> None:
+    """Tell the observers when the breaker of the step's deployment has gone from one state to another."""
+    observe = step.route.pipeline.observe
+    if after is not before and observe is not None:
+        observe(BreakerChanged(step.deployment.name, before, after))
 
 
 def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
@@ -185,7 +188,8 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
         return None
     if step.budgeted:
         fleet.budget.withdraw(now)
-    return AttemptScope(course, step, fleet, permit=permit, breaker_before=before, now=now)
+    tell_change(step, before, breaker.state)
+    return AttemptScope(course, step, fleet, permit=permit, now=now)
 
 
 def priced(response: Response, course: Course, deployment: Deployment) -> Response:

@@ -28,10 +28,12 @@ from asyncrouter.types.errors import (
     AllAttemptsFailed,
     AsyncRouterError,
     ConnectionFailed,
+    ContextWindowExceeded,
     DeadlineExceeded,
     Disposition,
     NoDeploymentAvailable,
     PluginContractError,
+    ProviderError,
 )
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
@@ -52,8 +54,8 @@ class Step:
 class Course:
     """One request's way through its group and the fallback groups; the drivers ask it for the next step."""
 
-    __slots__ = ("_find_route", "_first_route", "_fleet", "_last_step", "_patient_groups", "_reconnected", "_selection",
-                 "_tried", "request", "trace")  # fmt: skip
+    __slots__ = ("_again_later", "_find_route", "_first_route", "_fleet", "_hopeless", "_last_step", "_patient_groups",
+                 "_reconnected", "_selection", "_too_small", "_tried", "request", "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
@@ -66,6 +68,9 @@ class Course:
         self._selection: Selection | None = None
         self._last_step: Step | None = None
         self._tried: set[str] = set()
+        self._hopeless: set[str] = set()
+        self._too_small = 0
+        self._again_later: Retry | None = None
         self._patient_groups: set[str] = set()
         self._reconnected = False
 
@@ -95,12 +100,14 @@ class Course:
         """
         step, failed = self._last_step, self.trace.attempts[-1]
         assert step is not None  # noqa: S101 - an attempt has ended
-        if self._lost_before_answer(failed):
+        self._check_deadline()
+        if self.reconnects_after(failed.error):
             self._reconnected = True
             return attrs.evolve(step, kind=AttemptKind.RETRY, reason="connection lost before an answer", budgeted=False)
-        self._check_bounds()
+        self._check_attempts()
         retry = step.route.pipeline.retry(self.request, failed, self.trace, self._fleet.random)
         again = retry if isinstance(retry, Retry) else None
+        self._again_later = again or self._again_later
         if again is not None and again.before_fallback and (next_step := await self._again(step, again)):
             return next_step
         fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self.remaining())
@@ -111,28 +118,41 @@ class Course:
         self._raise_if_final(failed, fallback)
         if next_step := await self._next_group(step.route, failed, fallback):
             return next_step
-        return await self._next_round(failed, again)
+        return await self._next_round(failed)
 
     async def after_refusal(self, step: Step) -> Step:
         """Return the attempt to make instead of *step*, which could not begin.
 
         Its deployment was set aside since it was chosen, or the retry budget is exhausted.
         """
-        self._tried.add(step.deployment.name)
-        self.trace.notes.append(f"{step.deployment.name} was set aside meanwhile, or the retry budget is exhausted")
+        name = step.deployment.name
+        if step.budgeted and not self._may_retry():
+            if name not in self._tried:  # the first of a further round
+                raise self.exhausted()
+            step = attrs.evolve(step, kind=AttemptKind.FALLBACK, budgeted=False)
+        else:
+            self.trace.notes.append(f"{name} was set aside meanwhile")
+        self._tried.add(name)
         if remaining := self.remaining():
-            return attrs.evolve(step, deployment=remaining[0])
+            step = attrs.evolve(step, deployment=remaining[0])
+            return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await self._next_group(step.route, self._skipped(step.route)):
             return next_step
         await self._wait_for_soonest()
         return await self._begin_round(step.kind, step.reason)
+
+    def _elsewhere(self, step: Step) -> Step:
+        """Return *step*, planned as a retry, as the fallback that it becomes at another deployment."""
+        failed = self.trace.attempts[-1]
+        reason = self._why(f"after {type(failed.error).__name__}", failed)
+        return attrs.evolve(step, kind=AttemptKind.FALLBACK, reason=reason)
 
     def after_rejection(self, step: Step, reason: str) -> Step | None:
         """Return the attempt at a stronger deployment than the one whose answer was rejected; ``None`` without one."""
         names = [one.name for one in step.route.group.deployments]
         stronger = set(names[names.index(step.deployment.name) + 1 :])
         candidates = [one for one in self.remaining() if one.name in stronger]
-        if not candidates or len(self.trace.attempts) >= self._first_route.group.max_attempts:
+        if not candidates or self._attempts_left <= 0:
             return None
         weakest = min(candidates, key=lambda one: names.index(one.name))
         return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
@@ -145,12 +165,23 @@ class Course:
         """Record how *step* ended."""
         self._last_step = step
         self.trace.attempts.append(attempt)
+        error = attempt.error
+        if error is not None and error.disposition is not Disposition.RETRY:
+            self._hopeless.add(step.deployment.name)
+            if isinstance(error, ContextWindowExceeded):
+                self._too_small = max(self._too_small, step.deployment.context_window or 0)
+
+    def reconnects_after(self, error: ProviderError | None) -> bool:
+        """Whether *error* is cured by asking the same deployment again at once, which counts as the same attempt."""
+        return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
 
     def exhausted(self) -> AsyncRouterError:
-        """Return the error that tells that nothing is left to try."""
+        """Return the error that tells that nothing is left to try: the last one itself where the request is at fault."""
         errors = [attempt.error for attempt in self.trace.attempts if attempt.error is not None]
         if not errors:
             return self._nothing_available()
+        if errors[-1].disposition is Disposition.RAISE:
+            return errors[-1]
         failures = "; ".join(f"{error.deployment}: {type(error).__name__}: {error}" for error in errors)
         error = AllAttemptsFailed(f"all {len(errors)} attempts failed: {failures}", errors=errors)
         error.__cause__ = errors[-1]
@@ -163,6 +194,7 @@ class Course:
         while True:
             self.trace.new_round()
             self._tried.clear()
+            self._again_later = None
             if step := await self._enter(self._first_route, kind, reason):
                 return step
             if step := await self._next_group(self._first_route, self._skipped(self._first_route)):
@@ -172,11 +204,14 @@ class Course:
     async def _enter(self, route: Route, kind: AttemptKind, reason: str) -> Step | None:
         """Select in the group of *route*; ``None`` when none of its deployments is ready."""
         selection = await decide(self.request, route, self._fleet, self.trace)
-        if selection is None:
+        self._selection = selection
+        ordered = selection.deployments if selection is not None else ()
+        if self._hopeless:
+            ordered = self.remaining()
+        if selection is None or not ordered:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
-        self._selection = selection
-        return Step(selection.deployments[0], route, kind, reason or selection.reason)
+        return Step(ordered[0], route, kind, reason or selection.reason)
 
     async def _next_group(self, route: Route, failed: Attempt, decision: object = None) -> Step | None:
         """Go on with the next fallback group that has a ready deployment; ``None`` when there is none.
@@ -206,7 +241,9 @@ class Course:
                 return decision
         return None
 
-    async def _next_round(self, failed: Attempt, retry: Retry | None) -> Step:
+    async def _next_round(self, failed: Attempt) -> Step:
+        """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
+        retry = self._again_later
         if retry is None or not self._may_retry() or not await self._wait(retry.delay_s):
             raise self.exhausted()
         step = await self._begin_round(
@@ -269,12 +306,19 @@ class Course:
             retry_after_s=retry_after_s,
         )
 
-    def _check_bounds(self) -> None:
+    def _check_deadline(self) -> None:
         if self._fleet.now() >= self.deadline:
             raise DeadlineExceeded(self.too_late())
-        if len(self.trace.attempts) >= self._first_route.group.max_attempts:
+
+    def _check_attempts(self) -> None:
+        if self._attempts_left <= 0:
             self.trace.notes.append(f"max_attempts = {self._first_route.group.max_attempts} reached")
             raise self.exhausted()
+
+    @property
+    def _attempts_left(self) -> int:
+        """Attempts that may still be made; a connection lost and made anew is one."""
+        return self._first_route.group.max_attempts - len(self.trace.attempts) + self._reconnected
 
     def too_late(self) -> str:
         """Return the words of a :class:`DeadlineExceeded`: when, and what had been tried."""
@@ -286,10 +330,19 @@ class Course:
     # ------------------------------------------------------------------ small questions
 
     def remaining(self) -> tuple[Deployment, ...]:
-        """Return the deployments of the selection that are ready and not yet tried in this round."""
+        """Return the deployments of the selection that are ready, not yet tried in this round, and not hopeless."""
         now = self._fleet.now()
         ordered = self._selection.deployments if self._selection else ()
-        return tuple(one for one in ordered if one.name not in self._tried and self._fleet[one.name].ready_at <= now)
+        return tuple(
+            one
+            for one in ordered
+            if one.name not in self._tried and not self._is_hopeless(one) and self._fleet[one.name].ready_at <= now
+        )
+
+    def _is_hopeless(self, deployment: Deployment) -> bool:
+        """Whether this request need not be sent there again: neither waiting nor trying would change the answer."""
+        window = deployment.context_window
+        return deployment.name in self._hopeless or (window is not None and window <= self._too_small)
 
     def _is_patient(self, step: Step, retry: Retry) -> bool:
         """Whether to wait for one more try before leaving the group: once a group, cheap enough, breaker closed."""
@@ -299,10 +352,6 @@ class Course:
             return False
         self._patient_groups.add(group.name)
         return state.breaker.state is BreakerState.CLOSED
-
-    def _lost_before_answer(self, failed: Attempt) -> bool:
-        error = failed.error
-        return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
 
     @staticmethod
     def _raise_if_final(failed: Attempt, fallback: object) -> None:

@@ -1,0 +1,194 @@
+"""A router in memory with several groups, watched: after every scenario the same invariants are checked.
+
+Nothing is left in flight or held, every call has ended once, the accounts add up, neither the prompt nor a key is to be
+seen anywhere, and a healthy call made right afterwards succeeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import traceback
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+import anyio
+
+from asyncrouter.router import Router
+from asyncrouter.testing import FakeProvider, Recorder, Reply
+from asyncrouter.testing.script import Script
+from asyncrouter.types.errors import AsyncRouterError
+from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.response import Response
+
+PROMPT = "PROMPT-SENTINEL tell nobody"
+KEY = "sk-KEY-SENTINEL-0123456789"
+SENTINELS = ("PROMPT-SENTINEL", "KEY-SENTINEL")
+EXACT = {"use": "exponential", "jitter": False}
+"""Backoffs of exactly 1, 2, 4, ... seconds."""
+
+
+class Routed:
+    """A router under test with its provider and all that it told its observers."""
+
+    def __init__(self, router: Router, provider: FakeProvider, recorder: Recorder) -> None:
+        self.router = router
+        self.provider = provider
+        self.recorder = recorder
+        self.began = 0
+
+    async def ask(self, prompt: Any = PROMPT, **arguments: Any) -> Response:
+        """Make one plain call."""
+        self.began += 1
+        return await self.router.generate(prompt, **arguments)
+
+    async def fails(self, kind: type[BaseException], prompt: Any = PROMPT, **arguments: Any) -> Any:
+        """Make one plain call that must end in exactly this class of error, and return the error."""
+        try:
+            reply = await self.ask(prompt, **arguments)
+        except AsyncRouterError as error:
+            assert type(error) is kind, f"{type(error).__name__}: {error}"
+            check_secrecy(error)
+            return error
+        raise AssertionError(f"answered by {reply.deployment}: {reply.text!r}")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, prompt: Any = PROMPT, **arguments: Any) -> AsyncIterator[Any]:
+        """Make one streamed call."""
+        call = self.router.stream(prompt, **arguments)
+        self.began += 1
+        async with call as stream:
+            yield stream
+
+    async def read(self, **arguments: Any) -> tuple[list[Any], Response]:
+        """Stream an answer to its end; return the chunks and the response."""
+        async with self.stream(**arguments) as stream:
+            chunks = [chunk async for chunk in stream]
+        return chunks, stream.response
+
+    @property
+    def called(self) -> list[str]:
+        """The deployments called, in order."""
+        return [call.deployment.name for call in self.provider.calls]
+
+    @property
+    def timeline(self) -> list[tuple[str, float]]:
+        """The deployments called, each with the moment at which the call began."""
+        return [(call.deployment.name, round(call.started_at, 6)) for call in self.provider.calls]
+
+    def state(self, deployment: str) -> Any:
+        """Return the fleet's state of one deployment."""
+        return self.router.fleet[deployment]
+
+    def check_quiet(self) -> None:
+        """Nothing is in flight, no slot, permit or probe is held."""
+        fleet = self.router.fleet
+        assert self.provider.in_flight == 0
+        assert fleet.budget._extra_in_flight == 0
+        for name, state in fleet._states.items():
+            assert state.in_flight == 0, name
+            assert state.breaker._probe is None, name
+            limit = state.deployment.limits.concurrency
+            slot = self.router.engine.slots._semaphores.get(name)
+            assert slot is None or (slot.value, slot.statistics().tasks_waiting) == (limit, 0), name
+
+    def check_accounts(self) -> None:
+        """Every call has ended once, and what deployments, agents and observers tell is the same story."""
+        metrics = self.router.metrics()
+        deployments = metrics.deployments.values()
+        attempts = self.recorder.attempts
+        assert len(self.recorder.finished) == metrics.total.calls == self.began
+        assert sum(one.calls for one in deployments) == len(attempts)
+        ends = [attempt.outcome for attempt in attempts]
+        assert sum(one.failures for one in deployments) == ends.count("failed")
+        assert sum(one.cancelled for one in deployments) == ends.count("cancelled")
+        assert sum(len(end.trace.attempts) for end in self.recorder.finished) == len(attempts)
+        answered = len(self.recorder.responses)
+        assert metrics.total.calls == answered + metrics.total.failures + metrics.total.cancelled
+        for counter in ("retries", "fallbacks", "cascades", "hedges", "input_tokens", "output_tokens"):
+            whole = getattr(metrics.total, counter)
+            assert sum(getattr(one, counter) for one in deployments) == whole, counter
+            assert sum(getattr(one, counter) for one in metrics.agents.values()) <= whole, counter
+        assert math.isclose(sum(one.cost_usd for one in deployments), metrics.total.cost_usd, abs_tol=1e-12)
+
+    def check_secrets(self) -> None:
+        """Neither prompt nor key is in anything that the router tells."""
+        check_secrecy(self.router.metrics(), self.router, *self.recorder.events)
+        for end in self.recorder.finished:
+            check_secrecy(end.trace, end.response, end.error)
+            for attempt in end.trace.attempts:
+                check_secrecy(attempt, attempt.error)
+
+    async def check_alive(self) -> None:
+        """Let every breaker and cooldown run out; then a call of every deployment succeeds at once."""
+        self.provider.play(Reply("alive"))
+        states = self.router.fleet._states
+        now = self.router.fleet.now()
+        await anyio.sleep(max(0.0, *(state.ready_at - now for state in states.values())))
+        for name, state in states.items():
+            assert (await self.ask("still there?", model=name, complexity=0.0)).text == "alive"
+            assert state.breaker.state is BreakerState.CLOSED, name
+
+
+@contextlib.asynccontextmanager
+async def routed(
+    script: Script | FakeProvider = Reply(),  # noqa: B008 - it is frozen
+    *,
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
+    deployments: Mapping[str, Mapping[str, Any]] | None = None,
+    agents: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    plugins: Iterable[object] = (),
+    observed: bool = True,
+    alive: bool = True,
+    seed: int = 0,
+    **chat: Any,
+) -> AsyncIterator[Routed]:
+    """Enter a router over a scripted provider, and check the invariants on leaving it.
+
+    *groups*: by name, the first is the default; without any, one group "chat" of *chat*'s settings (deployments "a" and
+    "b").  *deployments*: tables of those that need one.  ``alive=False``: no call after the scenario.
+    """
+    provider = script if isinstance(script, FakeProvider) else FakeProvider(script)
+    groups = groups or {"chat": {"deployments": ["a", "b"], **chat}}
+    names = dict.fromkeys(name for group in groups.values() for name in group["deployments"])
+    tables = {name: {} for name in names} | dict(deployments or {})
+    recorder = Recorder()
+    config = {
+        "router": {"default": next(iter(groups)), **(settings or {})},
+        "providers": {"fake": provider},
+        "deployments": {
+            name: {"provider": "fake", "model": f"model-{name}", **table} for name, table in tables.items()
+        },
+        "groups": groups,
+        "agents": agents or {},
+    }
+    router = Router.from_config(config, plugins=[*plugins, *([recorder] if observed else [])], seed=seed)
+    async with router:
+        watched = Routed(router, provider, recorder)
+        yield watched
+        watched.check_quiet()
+        if observed:
+            watched.check_accounts()
+            watched.check_secrets()
+        if alive:
+            await watched.check_alive()
+            watched.check_quiet()
+    assert provider.closed
+
+
+def check_secrecy(*things: object) -> None:
+    """Fail when a sentinel shows in anything a log or a debugger would print of *things*."""
+    for thing in things:
+        for shown in _sinks(thing):
+            for sentinel in SENTINELS:
+                assert sentinel not in shown, f"{sentinel} in {shown[:300]!r}"
+
+
+def _sinks(thing: object) -> Iterable[str]:
+    yield repr(thing)
+    yield str(thing)
+    if isinstance(thing, BaseException):
+        yield repr(thing.args)
+        yield repr(vars(thing))
+        yield "".join(traceback.format_exception(thing))
