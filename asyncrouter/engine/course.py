@@ -176,7 +176,7 @@ class Course:
         return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
 
     def exhausted(self) -> AsyncRouterError:
-        """Return the error that tells that nothing is left to try: the last one itself where the request is at fault."""
+        """Return the error that tells that nothing is left: the last one itself where the request is at fault."""
         errors = [attempt.error for attempt in self.trace.attempts if attempt.error is not None]
         if not errors:
             return self._nothing_available()

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import anyio
+import pytest
 
 from asyncrouter.router import Router
 from asyncrouter.testing import FakeProvider, Recorder, Reply
 from asyncrouter.testing.script import Script
-from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.response import Response
 
@@ -42,15 +42,13 @@ class Routed:
         self.began += 1
         return await self.router.generate(prompt, **arguments)
 
-    async def fails(self, kind: type[BaseException], prompt: Any = PROMPT, **arguments: Any) -> Any:
+    async def fails(self, kind: type[Exception], prompt: Any = PROMPT, **arguments: Any) -> Any:
         """Make one plain call that must end in exactly this class of error, and return the error."""
-        try:
-            reply = await self.ask(prompt, **arguments)
-        except AsyncRouterError as error:
-            assert type(error) is kind, f"{type(error).__name__}: {error}"
-            check_secrecy(error)
-            return error
-        raise AssertionError(f"answered by {reply.deployment}: {reply.text!r}")
+        with pytest.raises(kind) as caught:
+            await self.ask(prompt, **arguments)
+        assert type(caught.value) is kind
+        check_secrecy(caught.value)
+        return caught.value
 
     @contextlib.asynccontextmanager
     async def stream(self, prompt: Any = PROMPT, **arguments: Any) -> AsyncIterator[Any]:
