@@ -24,7 +24,7 @@ async def quiet_loop():
     yield
     for _ in range(3):  # what was just closed or cancelled takes a turn or two to end
         await asyncio.sleep(0)
-    gc.collect()
+    gc.collect(1)  # all that a test makes is young
     left = {task for task in asyncio.all_tasks() - before if not task.get_coro().__qualname__.startswith("TestRunner.")}
     loop.set_exception_handler(None)
     assert not left
