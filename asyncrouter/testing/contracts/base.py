@@ -62,7 +62,7 @@ class HookContract:
         except PluginContractError as error:
             raise AssertionError(f"the plugin manager refuses it: {error}") from error
         assert manager.implementations(f"asyncrouter_{self.hook}"), (
-            f"it does not implement asyncrouter_{self.hook}; mark the method with @hookimpl"
+            f"it does not implement asyncrouter_{self.hook}; write that hook, or choose another kind"
         )
 
     def test_survives_odd_situations(self) -> None:

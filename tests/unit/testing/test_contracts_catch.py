@@ -161,11 +161,18 @@ class UnknownArgument:
         return Estimate(complexity=0.5, reason="x")
 
 
-@wrong(SelectorRight, "test_registers", r"does not implement asyncrouter_select; mark the method")
+@wrong(SelectorRight, "test_registers", r"refuses it: .*asyncrouter_select: is not marked; put @hookimpl above it")
 class ForgotTheMark:
     def asyncrouter_select(self, candidates):
         return Selection(deployments=candidates)
 
+    @hookimpl
+    def asyncrouter_observe(self, event):
+        pass
+
+
+@wrong(SelectorRight, "test_registers", r"does not implement asyncrouter_select; write that hook")
+class OfAnotherKind:
     @hookimpl
     def asyncrouter_observe(self, event):
         pass
