@@ -131,18 +131,24 @@ class AttemptScope:
         state = self._state
         state.answered((self._answered_at or now) - self._started_at)
         state.produced(response.usage.output_tokens)
-        state.tally.count_usage(response)
+        self._count_usage(response)
         state.breaker.succeeded(self._permit, now)
+
+    def _count_usage(self, response: Response) -> None:
+        """Count what an answer took, whether it is the one that the caller gets or not."""
+        for tally in (self._state.tally, *self._fleet.tallies(self._course.request.agent)):
+            tally.count_usage(response)
 
     def _record_failure(self, error: ProviderError, now: float) -> None:
         state = self._state
         state.tally.failures += 1
         error.deployment = error.deployment or state.deployment.name
+        retry_after_s = error.retry_after_s or 0.0
         if isinstance(error, CALLERS_FAULT) or self._course.reconnects_after(error):
             state.breaker.released(self._permit, now)
-        elif error.retry_after_s is not None:
+        elif retry_after_s > 0.0:
             # The upstream said when to come back: that is a cooldown, not a sign that it is broken.
-            state.cool_until(now + min(error.retry_after_s, COOLDOWN_CAP_S))
+            state.cool_until(now + min(retry_after_s, COOLDOWN_CAP_S))
             state.breaker.released(self._permit, now)
         else:
             state.breaker.failed(self._permit, now)

@@ -43,22 +43,18 @@ class Ending:
         routing_error = error if isinstance(error, AsyncRouterError) else None
         if routing_error is not None:
             routing_error.trace = trace
-        tallies = [self._fleet.total]
-        if self._request.agent is not None:
-            tallies.append(self._fleet.agent(self._request.agent))
-        for tally in tallies:
-            _count(tally, trace, self._response, error)
+        for tally in self._fleet.tallies(self._request.agent):
+            _count(tally, trace, error)
         observe = self._route.pipeline.observe
         if observe is not None:
             observe(RequestFinished(self._request, trace, None if error else self._response, routing_error))
 
 
-def _count(tally: Tally, trace: RouteTrace, response: Response | None, error: BaseException | None) -> None:
+def _count(tally: Tally, trace: RouteTrace, error: BaseException | None) -> None:
     tally.calls += 1
     for attempt in trace.attempts:
         tally.count_kind(attempt.kind)
-    if response is not None and error is None:
-        tally.count_usage(response)
+    if error is None:
         tally.latency.observe(trace.duration_s)
     elif isinstance(error, Exception):
         tally.failures += 1

@@ -106,6 +106,10 @@ class Fleet:
         """Return the tally of the agent called *name*, new when it has none."""
         return self.agents.setdefault(name, Tally())
 
+    def tallies(self, agent: str | None) -> tuple[Tally, ...]:
+        """Return the tallies that a request of *agent* counts in, beside those of its deployments."""
+        return (self.total,) if agent is None else (self.total, self.agent(agent))
+
     def metrics(self) -> Metrics:
         """Return the snapshot of everything."""
         return Metrics(

@@ -183,8 +183,10 @@ async def test_no_patience_for_what_waiting_does_not_cure(error):
 
 
 async def test_no_patience_for_a_deployment_that_hangs():
-    groups = {"chat": {"deployments": ["a"], "fallbacks": ["other"], "timeouts": {"attempt_s": 3.0}, "retry": EXACT},
-              "other": {"deployments": ["x"]}}  # fmt: skip
+    groups = {
+        "chat": {"deployments": ["a"], "fallbacks": ["other"], "timeouts": {"attempt_s": 3.0}, "retry": EXACT},
+        "other": {"deployments": ["x"]},
+    }
     async with routed({"a": [Hang(), Reply()], "x": Reply("from x")}, groups=groups) as r:
         assert (await r.ask()).text == "from x"
     assert r.timeline[:2] == [("a", 0.0), ("x", 3.0)]
@@ -269,8 +271,9 @@ async def test_an_unknown_group_named_by_a_plugin_is_told_with_the_nearest_name(
         def asyncrouter_fallback(self):
             return Fallback(group="othr")
 
-    async with routed({"a": Fail(ServerError), "b": Reply(), "x": Reply(), "y": Reply()}, groups=TWO_GROUPS,
-                      plugins=[Wrong()]) as r:  # fmt: skip
+    async with routed(
+        {"a": Fail(ServerError), "b": Reply(), "x": Reply(), "y": Reply()}, groups=TWO_GROUPS, plugins=[Wrong()]
+    ) as r:
         error = await r.fails(UnknownModelGroup)
     assert "othr" in str(error)
     assert "other" in str(error)
@@ -281,8 +284,9 @@ async def test_an_unknown_group_named_by_a_plugin_is_told_with_the_nearest_name(
 
 
 async def test_further_rounds_come_after_growing_waits():
-    async with routed({"a": [Fail(ServerError)] * 3 + [Reply("at last")], "b": Fail(ServerError)},
-                      retry=EXACT, max_attempts=20) as r:  # fmt: skip
+    async with routed(
+        {"a": [Fail(ServerError)] * 3 + [Reply("at last")], "b": Fail(ServerError)}, retry=EXACT, max_attempts=20
+    ) as r:
         reply = await r.ask()
     # patience of 1 s once; then rounds of both deployments after 2, 4 and 8 s
     assert r.timeline[:8] == [("a", 0), ("b", 0), ("b", 1), ("a", 3), ("b", 3), ("a", 7), ("b", 7), ("a", 15)]
@@ -360,8 +364,9 @@ async def test_rounds_need_the_shared_budget():
 
 
 async def test_the_error_names_every_attempt_and_the_last_as_its_cause():
-    async with routed({"a": Fail(RateLimited, message="slow down"), "b": Fail(ServerError, message="boom")},
-                      retry="none") as r:  # fmt: skip
+    async with routed(
+        {"a": Fail(RateLimited, message="slow down"), "b": Fail(ServerError, message="boom")}, retry="none"
+    ) as r:
         error = await r.fails(AllAttemptsFailed)
     assert str(error) == "all 2 attempts failed: a: RateLimited: slow down; b: ServerError: boom"
     assert error.__cause__ is error.errors[-1]
@@ -425,17 +430,22 @@ async def test_the_smaller_windows_stay_out_when_the_larger_one_fails_otherwise(
         "small": Reply("wrong"),
         "large": [Fail(ServerError), Reply("large")],
     }
-    async with routed(script, groups={"chat": {"deployments": ["middle", "small", "large"], "retry": EXACT}},
-                      deployments=WINDOWS) as r:  # fmt: skip
+    async with routed(
+        script, groups={"chat": {"deployments": ["middle", "small", "large"], "retry": EXACT}}, deployments=WINDOWS
+    ) as r:
         assert (await r.ask()).text == "large"
     assert r.timeline[:3] == [("middle", 0), ("large", 0), ("large", 1)]
 
 
 async def test_the_smaller_windows_stay_out_of_further_rounds_too():
-    script = {"middle": Fail(ContextWindowExceeded), "small": Reply("wrong"),
-              "large": [Fail(ServerError), Fail(ServerError), Reply("large")]}  # fmt: skip
-    async with routed(script, groups={"chat": {"deployments": ["middle", "small", "large"], "retry": EXACT}},
-                      deployments=WINDOWS) as r:  # fmt: skip
+    script = {
+        "middle": Fail(ContextWindowExceeded),
+        "small": Reply("wrong"),
+        "large": [Fail(ServerError), Fail(ServerError), Reply("large")],
+    }
+    async with routed(
+        script, groups={"chat": {"deployments": ["middle", "small", "large"], "retry": EXACT}}, deployments=WINDOWS
+    ) as r:
         assert (await r.ask()).text == "large"
     assert r.timeline[:4] == [("middle", 0), ("large", 0), ("large", 1), ("large", 3)]
 
@@ -458,8 +468,10 @@ async def test_a_refusal_goes_elsewhere_only_where_that_is_asked_for():
 
 
 async def test_an_error_of_the_request_is_raised_itself_when_the_group_to_go_to_is_not_ready():
-    groups = {"chat": {"deployments": ["a"], "fallbacks": ["other"], "fallback_on": ["content_filter"]},
-              "other": {"deployments": ["x"]}}  # fmt: skip
+    groups = {
+        "chat": {"deployments": ["a"], "fallbacks": ["other"], "fallback_on": ["content_filter"]},
+        "other": {"deployments": ["x"]},
+    }
     async with routed({"a": Fail(ContentFiltered), "x": Reply()}, groups=groups) as r:
         r.state("x").cool_until(1000.0)
         await r.fails(ContentFiltered)
