@@ -81,6 +81,8 @@ def plan_of(
 def _fallbacks(settings: GroupSettings) -> Iterator[StrategySpec]:
     """Yield the fallbacks in the order in which they answer; the last two answer for one class of errors each."""
     groups = {"groups": settings.fallbacks} if settings.fallbacks else {}
+    if settings.fallback is not None:
+        yield settings.fallback
     yield StrategySpec(use="next")
     if groups:
         yield StrategySpec(use="group_chain", options=groups)

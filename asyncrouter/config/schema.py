@@ -190,6 +190,7 @@ class GroupSettings:
         default=None, converter=strategies, validator=optional(are_strategies)
     )
     judge: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
+    fallback: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
     fallbacks: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.texts)
     fallback_on: tuple[str, ...] = attrs.field(
         default=(), converter=_listed, validator=[checks.texts, checks.one_of(CONTENT_FILTER)]

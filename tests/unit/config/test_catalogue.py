@@ -53,7 +53,7 @@ class TestGroups:
         assert deployment.breaker == BreakerSettings()
 
     def test_everything_said(self, base, catalogue_of):
-        judge = object()
+        judge, fallback = object(), object()
         group = {
             "deployments": ["mini"],
             "estimate": {"use": "constant", "complexity": 0.5},
@@ -61,6 +61,7 @@ class TestGroups:
             "retry": "none",
             "filters": ["cooldown"],
             "judge": judge,
+            "fallback": fallback,
             "fallbacks": ["spare"],
             "fallback_on": ["content_filter"],
             "patience_s": 0,
@@ -92,8 +93,9 @@ class TestGroups:
         assert (plan.estimate.use, plan.estimate.options) == ("constant", {"complexity": 0.5})
         assert (plan.select.use, plan.retry.use, uses(plan.filters)) == ("cost", "none", ["cooldown"])
         assert plan.judge.instance is judge
-        assert uses(plan.fallbacks) == ["next", "group_chain", "larger_context", "content_filter"]
-        assert [spec.options for spec in plan.fallbacks] == [{}, *[{"groups": ("spare",)}] * 3]
+        assert uses(plan.fallbacks) == ["", "next", "group_chain", "larger_context", "content_filter"]
+        assert plan.fallbacks[0].instance is fallback
+        assert [spec.options for spec in plan.fallbacks[1:]] == [{}, *[{"groups": ("spare",)}] * 3]
         assert plan.hedge == HedgeSettings(at=0.5, max_extra_load=0.05)
         assert plan.group.fallbacks == ("spare",)
         assert (plan.group.patience_s, plan.group.deadline_s, plan.group.max_attempts) == (0, 9, 2)
