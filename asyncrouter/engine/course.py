@@ -21,7 +21,7 @@ import attrs
 
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
-from asyncrouter.state.fleet import Fleet
+from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import (
@@ -129,7 +129,7 @@ class Course:
         if step.budgeted and not self._may_retry():
             if name not in self._tried:  # the first of a further round
                 raise self.exhausted()
-            step = attrs.evolve(step, kind=AttemptKind.FALLBACK, budgeted=False)
+            step = attrs.evolve(step, budgeted=False)
         else:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         self._tried.add(name)
@@ -266,41 +266,52 @@ class Course:
         self.trace.notes.append("retry budget exhausted")
         return False
 
-    async def _wait(self, delay_s: float) -> bool:
+    async def _wait(self, delay_s: float, *, counted: bool = True) -> bool:
         """Wait for *delay_s*, or return ``False`` at once when that does not fit the deadline."""
         if self._fleet.now() + delay_s >= self.deadline:
             self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
             return False
-        self.trace.waiting(delay_s)
+        if counted:
+            self.trace.waiting(delay_s)
+        else:
+            self.trace.waited_s += delay_s
         await anyio.sleep(delay_s)
         return True
 
     async def _wait_for_soonest(self) -> None:
-        """Wait until the soonest deployment may be ready; raise when that is no use."""
-        soonest = self._soonest()
-        bounded = self.trace.waits < self._first_route.group.max_attempts
-        if soonest is None or not bounded or not await self._wait(max(0.0, soonest - self._fleet.now())):
+        """Wait until the soonest deployment may be ready; raise when that is no use.
+
+        Waiting for a deployment that is set aside counts as a round; waiting for one's turn within its rate does not.
+        """
+        now = self._fleet.now()
+        soonest = self._soonest(now)
+        if soonest is None:
+            raise self.exhausted()
+        counted = soonest.set_aside_until > now
+        if counted and self.trace.waits >= self._first_route.group.max_attempts:
+            raise self.exhausted()
+        if not await self._wait(soonest.ready_at - now, counted=counted):
             raise self.exhausted()
 
-    def _soonest(self) -> float | None:
-        """Return when the first of the deployments that are set aside may be ready; ``None`` when none is."""
-        now = self._fleet.now()
-        moments = [
-            self._fleet[deployment.name].ready_at
+    def _soonest(self, now: float) -> DeploymentState | None:
+        """Return the first to be ready of the deployments that are not ready and not hopeless; ``None`` without any."""
+        waiting = [
+            self._fleet[deployment.name]
             for group in self.trace.visited
             for deployment in self._find_route(group).group.deployments
+            if self._fleet[deployment.name].ready_at > now and not self._is_hopeless(deployment)
         ]
-        return min((moment for moment in moments if moment > now), default=None)
+        return min(waiting, key=lambda state: state.ready_at, default=None)
 
     def _nothing_available(self) -> NoDeploymentAvailable:
-        soonest = self._soonest()
+        soonest = self._soonest(self._fleet.now())
         groups = ", ".join(self.trace.visited)
         if soonest is None:
             return NoDeploymentAvailable(
                 f"no deployment of {groups} can serve this request: the filters left none; "
                 "see explain() for what each lacks"
             )
-        retry_after_s = soonest - self._fleet.now()
+        retry_after_s = soonest.ready_at - self._fleet.now()
         return NoDeploymentAvailable(
             f"every deployment of {groups} is set aside; the first may be ready in {retry_after_s:.3g} s",
             retry_after_s=retry_after_s,

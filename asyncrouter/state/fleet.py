@@ -35,9 +35,14 @@ class DeploymentState:
         self._clock = clock
 
     @property
+    def set_aside_until(self) -> float:
+        """When breaker and cooldown let it be called again; in the past when they do."""
+        return max(self.breaker.ready_at, self.cooldown_until)
+
+    @property
     def ready_at(self) -> float:
         """When it may be called again: breaker, cooldown and rate limits together."""
-        at = max(self.breaker.ready_at, self.cooldown_until)
+        at = self.set_aside_until
         if self.limits is not None:
             at = max(at, self.limits.ready_at(0, self._clock.now()))
         return at

@@ -92,9 +92,12 @@ async def test_nor_when_the_connection_is_lost_at_that_very_moment():
 
 
 async def test_waiting_for_a_slot_counts():
-    async with routed(
-        Slow(20), groups={"chat": {"deployments": ["a"]}}, deployments={"a": {"limits": {"concurrency": 1}}}
-    ) as r, anyio.create_task_group() as tasks:
+    async with (
+        routed(
+            Slow(20), groups={"chat": {"deployments": ["a"]}}, deployments={"a": {"limits": {"concurrency": 1}}}
+        ) as r,
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(r.ask)
         await anyio.sleep(0.5)
         error = await r.fails(DeadlineExceeded, deadline_s=6.0)
