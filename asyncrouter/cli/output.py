@@ -60,9 +60,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         _print_rich_table(columns, lines)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    from rich.cells import cell_len  # Chinese, Japanese and Korean letters are two cells wide
+
+    widths = [max(map(cell_len, column)) for column in zip(columns, *lines, strict=True)]
     for line in ([*columns], *lines):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def _print_rich_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

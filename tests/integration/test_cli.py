@@ -20,6 +20,7 @@ from distributions import installing_in
 
 from asyncrouter.__main__ import main
 from asyncrouter.cli.app import run
+from asyncrouter.cli.output import print_table
 from asyncrouter.testing.server import Gate, Http, ScriptedServer, Sse, chunks, completion
 from asyncrouter.version import VERSION
 
@@ -467,6 +468,21 @@ def test_a_strategy_that_breaks_its_contract_is_a_wrong_configuration(server, tm
 # ------------------------------------------------------------------ the rest of the surface
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_demo_hands_its_options_on_and_its_exit_code_back(monkeypatch, tmp_path, code):
+    asked = []
+    monkeypatch.setattr("asyncrouter.examples.demo.main.run", lambda **options: asked.append(options) or code)
+    assert run(["demo", "--json", "--out", str(tmp_path)]) == code
+    assert asked == [{"out": tmp_path, "as_json": True}]
+
+
+def test_demo_without_a_folder_to_write_to_is_wrong_usage(tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert run(["demo", "--out", str(taken / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: ConfigError: --out: ")
+
+
 def test_version(capsys):
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"asyncrouter {VERSION}\n"
@@ -535,6 +551,11 @@ def test_a_terminal_gets_tables_with_rules_and_a_pipe_plain_text(config, capsys,
     plain = capsys.readouterr().out
     assert "│" in plain
     assert "\x1b[3" not in plain
+
+
+def test_plain_tables_are_aligned_in_any_script(capsys):
+    print_table(("prompt", "n"), [("高い山", "1"), ("Größe", "2"), ("x", "3")])
+    assert capsys.readouterr().out == "prompt  n\n高い山  1\nGröße   2\nx       3\n"
 
 
 def test_an_answer_cannot_steer_the_terminal(config, server, capsys, monkeypatch):
