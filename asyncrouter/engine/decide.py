@@ -6,7 +6,8 @@ from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import AsyncRouterError, PluginContractError
+from asyncrouter.types.errors import AsyncRouterError, PluginContractError, PluginError
+from asyncrouter.types.events import PluginFailed
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import estimate_tokens
 from asyncrouter.types.trace import TraceBuilder
@@ -20,7 +21,7 @@ FALLBACK_OUTPUT_TOKENS = 256
 async def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Selection | None:
     """Return the selection in the group of *route*, ``None`` when the filters leave none; record it in *trace*."""
     if trace.estimate is None:
-        trace.estimate = await _estimate(request, route, trace)
+        trace.estimate = await _estimate(request, route, fleet, trace)
     candidates = route.pipeline.filter(request, route.group.deployments, fleet)
     if not candidates:
         return None
@@ -61,15 +62,24 @@ def expected_cost_usd(deployment: Deployment, estimate: Estimate, fleet: Fleet) 
     return deployment.price.cost_usd(estimate.input_tokens, output_tokens)
 
 
-async def _estimate(request: Request, route: Route, trace: TraceBuilder) -> Estimate:
+async def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Estimate:
     if request.complexity is not None:
         return _uninformed(request, request.complexity, "given by the caller", "caller")
     try:
         estimate = await route.pipeline.estimate(request, route.group)
     except AsyncRouterError as error:  # fails open: a broken estimator must not lose the call
         trace.notes.append(f"estimate failed, complexity {FALLBACK_COMPLEXITY} assumed: {error}")
+        tell_failure(error, route, fleet)
         estimate = None
     return estimate or _uninformed(request, FALLBACK_COMPLEXITY, "no estimate", "default")
+
+
+def tell_failure(error: AsyncRouterError, route: Route, fleet: Fleet) -> None:
+    """Count the failure of a plugin that the call goes on without, and tell the observers."""
+    if isinstance(error, PluginError):
+        fleet.plugin_failures[error.plugin] += 1
+        if route.pipeline.observe is not None:
+            route.pipeline.observe(PluginFailed(error))
 
 
 def _uninformed(request: Request, complexity: float, reason: str, source: str) -> Estimate:

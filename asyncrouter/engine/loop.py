@@ -9,6 +9,7 @@ import attrs
 
 from asyncrouter.engine.attempt import Slots, begin
 from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.hedging import Answer, race, rivals_of
 from asyncrouter.engine.route import FindRoute, Route
@@ -61,7 +62,7 @@ class Engine:
                 step = await course.after_refusal(step)
                 continue
             step, response = answer
-            verdict = await judge(course, step, response)
+            verdict = await judge(course, step, response, self.fleet)
             if verdict.accept:
                 return response
             self._reject(course, step)
@@ -111,7 +112,7 @@ class Engine:
         attempts[index] = attrs.evolve(attempts[index], outcome=Outcome.REJECTED)
 
 
-async def judge(course: Course, step: Step, response: Response) -> Verdict:
+async def judge(course: Course, step: Step, response: Response, fleet: Fleet) -> Verdict:
     """Return the judge's verdict; an answer that nobody judges, or that the judge fails on, is accepted."""
     judge = step.route.pipeline.judge
     if judge is None:
@@ -120,6 +121,7 @@ async def judge(course: Course, step: Step, response: Response) -> Verdict:
         return await judge(course.request, response, course.trace) or ACCEPTED
     except AsyncRouterError as error:  # fails open: there is an answer, and no call is lost to a broken judge
         course.trace.notes.append(f"judge failed, answer accepted: {error}")
+        tell_failure(error, step.route, fleet)
         return ACCEPTED
 
 
