@@ -1,6 +1,6 @@
 """The hooks.  Arguments are append-only: an implementation may take any subset of them, by name.
 
-Cold hooks run through pluggy.  Hot hooks are compiled (:mod:`asyncrouter.hooks.pipeline`): they refuse wrappers, and
+Cold hooks are called one plugin after the other.  Hot hooks are compiled (:mod:`asyncrouter.hooks.pipeline`): they refuse wrappers, and
 those declared ``async`` here may be implemented by an ``async def`` or a plain ``def``.
 
 When an implementation raises or returns something of another type, the call fails with
@@ -78,7 +78,8 @@ class HookSpecs:
         """Say whether and when the deployment of the failed *attempt* may be asked again.
 
         ``trace.waits`` counts the waits so far; take any jitter from *random*.  A delay that does not fit the
-        deadline counts as giving up.  For a stream it is asked only before the first output.
+        deadline counts as giving up.  For a stream it is asked before the first output, and after it where
+        ``on_interrupt`` allows.
         """
 
     @hookspec(firstresult=True)
