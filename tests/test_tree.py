@@ -13,7 +13,7 @@ FORBIDDEN = {
     "a package registry's host": r"pypi[.]org|pythonhosted[.]org|npmjs[.](?:com|org)",
     "a path of somebody's machine": r"(?<![\w.])/(?:work|root|home|Users|mnt)/\w",
     "a number of a tracker": r"\b(?:issue|ticket|pull request|PR) ?#\d",
-    "the work on it": r"(?i)\b(?:this|another|previous|working) session\b|co-authored-by|\bAI assistant",
+    "the work on it": r"(?i)\b(?:this|another|previous|working) session\b|co-authored[-]by|\bAI[ ]assistant",
 }
 LOCK_FILES = {"uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock"}
 """They record the registry they were made from; constraints.txt does not."""

@@ -1,7 +1,7 @@
 """The hooks.  Arguments are append-only: an implementation may take any subset of them, by name.
 
 Cold hooks are called one plugin after the other.  Hot hooks are compiled (:mod:`asyncrouter.hooks.pipeline`).  All
-refuse wrappers, and those declared ``async`` here may be implemented by an ``async def`` or a plain ``def``, but for the
+refuse wrappers.  Those declared ``async`` here may be implemented by an ``async def`` or a plain ``def``, but for the
 onions, which must be async.
 
 When an implementation raises or returns something of another type, the call fails with
