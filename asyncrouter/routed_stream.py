@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, Self
+from collections.abc import Awaitable
+from typing import Self
 
 from asyncrouter.engine.streaming import StreamCall
 from asyncrouter.types.response import Chunk, Response
@@ -18,38 +18,29 @@ class RoutedStream:
 
     def __init__(self, call: StreamCall) -> None:
         self._call = call
-        self._chunks: AsyncIterator[Chunk] | None = None
-        self._first: Chunk | None = None
+        self._entered = False
 
     async def __aenter__(self) -> Self:
         """Wait for the first output."""
-        if self._chunks is not None:
+        if self._entered:
             raise RuntimeError("this stream was entered before; ask for a new one with router.stream(...)")
-        self._chunks = self._call.chunks()
-        self._first = await anext(self._chunks, None)
+        self._entered = True
+        await self._call.start()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         """Close the stream, its hooks and its upstream."""
-        close: Any = getattr(self._chunks, "aclose", None)
-        try:
-            if close is not None:
-                await close()
-        finally:
-            await self._call.aclose()
+        await self._call.aclose()
 
     def __aiter__(self) -> Self:
         """Return itself."""
         return self
 
-    async def __anext__(self) -> Chunk:
+    def __anext__(self) -> Awaitable[Chunk]:
         """Return the next chunk; raise the typed error when the stream is interrupted."""
-        if self._chunks is None:
+        if not self._entered:
             raise RuntimeError("enter the stream first: async with router.stream(...) as stream")
-        if self._first is not None:
-            chunk, self._first = self._first, None
-            return chunk
-        return await anext(self._chunks)
+        return self._call.__anext__()
 
     @property
     def response(self) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Usage, usage_of
 
 CONCATENATED = frozenset({"content", "refusal", "reasoning", "reasoning_content", "arguments"})
@@ -47,6 +48,16 @@ class Assembler:
     def in_tool_call(self) -> bool:
         """Whether any choice holds a tool call: such an answer cannot be continued by another model."""
         return any(choice["message"].get("tool_calls") for choice in self._choices.values())
+
+    @property
+    def is_continuable(self) -> bool:
+        """Whether another model can go on from here: with the text of a single choice, never inside a tool call."""
+        return not self.in_tool_call and self._choices.keys() <= {0}
+
+    def is_complete(self, request: Request) -> bool:
+        """Whether every choice that *request* asks for has come and given its finish reason."""
+        wanted = request.params.get("n")
+        return self.finished and len(self._choices) >= (wanted if isinstance(wanted, int) else 1)
 
     @property
     def finished(self) -> bool:

@@ -52,8 +52,8 @@ class AttemptScope:
     :class:`~asyncrouter.types.errors.ProviderError` leaves it, and a cancellation otherwise.
     """
 
-    __slots__ = ("_answered_at", "_course", "_fleet", "_permit", "_reserved", "_response", "_started_at", "_state",
-                 "_step")  # fmt: skip
+    __slots__ = ("_answered_at", "_course", "_fleet", "_partial", "_permit", "_reserved", "_response", "_started_at",
+                 "_state", "_step")  # fmt: skip
 
     def __init__(self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float) -> None:
         self._course = course
@@ -65,6 +65,7 @@ class AttemptScope:
         self._answered_at: float | None = None
         self._reserved = 0.0
         self._response: Response | None = None
+        self._partial: Response | None = None
 
     def __enter__(self) -> Self:
         """Begin: the call is in flight, its rate is reserved."""
@@ -88,6 +89,10 @@ class AttemptScope:
         self._response = response = priced(response, self._course, self._step.deployment)
         return response
 
+    def took(self, response: Response) -> None:
+        """Note what a stream that is cut off has taken so far: it is paid for, though nobody fails by it."""
+        self._partial = priced(response, self._course, self._step.deployment)
+
     def __exit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None
     ) -> None:
@@ -103,7 +108,8 @@ class AttemptScope:
         if self._step.budgeted:
             self._fleet.budget.hand_back()
         if state.limits is not None:
-            used = self._response.usage.total_tokens if self._response else 0
+            answer = self._response or self._partial
+            used = answer.usage.total_tokens if answer else 0
             state.limits.settle(self._reserved, used, now)
         if self._response is not None and error is None:
             self._record_success(self._response, now)
@@ -119,6 +125,8 @@ class AttemptScope:
         """Record an attempt that the request's deadline or the caller cut off: the breaker learns nothing of it."""
         state = self._state
         state.breaker.released(self._permit, now)
+        if self._partial is not None:
+            self._count_usage(self._partial)
         if now >= self._course.deadline:
             state.tally.failures += 1
             cut = AttemptTimedOut("no answer yet at the deadline of the request", deployment=state.deployment.name)

@@ -23,7 +23,7 @@ from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
-from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import (
     AllAttemptsFailed,
     AsyncRouterError,
@@ -73,6 +73,16 @@ class Course:
         self._again_later: Retry | None = None
         self._patient_groups: set[str] = set()
         self._reconnected = False
+
+    @property
+    def fleet(self) -> Fleet:
+        """The state of every deployment."""
+        return self._fleet
+
+    @property
+    def group(self) -> ModelGroup:
+        """The group that was asked for."""
+        return self._first_route.group
 
     @property
     def deadline(self) -> float:

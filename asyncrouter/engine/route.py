@@ -12,6 +12,7 @@ from asyncrouter.hooks.specs import AttemptCall
 from asyncrouter.providers.base import Provider
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.types.deployments import Deployment, ModelGroup
+from asyncrouter.types.errors import AsyncRouterError, MalformedResponse
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 
@@ -59,12 +60,20 @@ def make_route(
     timeouts = group.timeouts
 
     async def complete(request: Request, deployment: Deployment) -> Response:
-        return await providers[deployment.provider].complete(request, deployment, timeouts)
+        try:
+            response = await providers[deployment.provider].complete(request, deployment, timeouts)
+        except AsyncRouterError:
+            raise
+        except Exception as error:
+            raise provider_fault(deployment, error) from error
+        if not isinstance(response, Response):
+            raise provider_fault(deployment, response)
+        return response
 
     def stream(request: Request, deployment: Deployment) -> AsyncIterator[Chunk]:
         chunks: AsyncIterator[Chunk] = providers[deployment.provider].stream(request, deployment, timeouts)
         if pipeline.around_attempt_stream is not None:
-            chunks = pipeline.around_attempt_stream(chunks, request, deployment)
+            chunks = pipeline.around_attempt_stream(_checked(chunks, deployment), request, deployment)
         return chunks
 
     defaults = {one.name: {**group.params, **one.params} for one in group.deployments if group.params or one.params}
@@ -76,3 +85,31 @@ def make_route(
         defaults=defaults,
         hedge=hedge,
     )
+
+
+def provider_fault(deployment: Deployment, fault: object) -> MalformedResponse:
+    """Return the error for a provider that raised or returned what no provider may: a failed attempt like others.
+
+    Only the class is told: a stranger's message may hold anything.
+    """
+    what = "raised" if isinstance(fault, Exception) else "returned"
+    return MalformedResponse(
+        f"the provider {deployment.provider!r} {what} {type(fault).__name__}", deployment=deployment.name
+    )
+
+
+async def _checked(chunks: AsyncIterator[Chunk], deployment: Deployment) -> AsyncIterator[Chunk]:
+    """Yield *chunks*, so that the hooks around them see no fault but a provider's error."""
+    try:
+        async for chunk in chunks:
+            if not isinstance(chunk, Chunk):
+                raise provider_fault(deployment, chunk)
+            yield chunk
+    except AsyncRouterError:
+        raise
+    except Exception as error:
+        raise provider_fault(deployment, error) from error
+    finally:
+        aclose: Any = getattr(chunks, "aclose", None)
+        if aclose is not None:
+            await aclose()

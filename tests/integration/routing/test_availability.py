@@ -18,7 +18,7 @@ async def together(*functions):
             tasks.start_soon(function)
 
 
-# ---------------------------------------------------------------- breakers and probes
+# ---------------------------------------------------------------- open breakers, and their probes
 
 
 async def test_an_open_breaker_skips_without_a_call():
