@@ -19,7 +19,7 @@ from asyncrouter.router import Router
 from asyncrouter.testing import FakeProvider, Recorder, Reply
 from asyncrouter.testing.script import Script
 from asyncrouter.types.metrics import BreakerState
-from asyncrouter.types.response import Response
+from asyncrouter.types.response import Chunk, Response
 
 PROMPT = "PROMPT-SENTINEL tell nobody"
 KEY = "sk-KEY-SENTINEL-0123456789"
@@ -190,3 +190,58 @@ def _sinks(thing: object) -> Iterable[str]:
         yield repr(thing.args)
         yield repr(vars(thing))
         yield "".join(traceback.format_exception(thing))
+
+
+class RawStreams(FakeProvider):
+    """Streams the chunks it is given.
+
+    For each deployment a list of streams, one a call, the last repeated.  Of a stream's events mappings are sent as
+    chunks, numbers are seconds of silence, exceptions are raised, and anything else is passed on as it is.
+    """
+
+    def __init__(self, **streams: list[list[Any]]) -> None:
+        super().__init__()
+        self._streams = streams
+
+    async def stream(self, request, deployment, timeouts):
+        streams = self._streams.get(deployment.name)
+        if streams is None:
+            async with contextlib.aclosing(super().stream(request, deployment, timeouts)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        call, _step = self._begin(request, deployment, timeouts)
+        try:
+            for event in streams[min(call.number, len(streams)) - 1]:
+                if isinstance(event, Mapping):
+                    yield Chunk(event)
+                elif isinstance(event, (int, float)):
+                    await anyio.sleep(event)
+                elif isinstance(event, Exception):
+                    raise event
+                else:
+                    yield event
+        except BaseException as error:
+            self._end(call, error)
+            raise
+        self._end(call, None)
+
+    def play(self, script: Script) -> None:
+        """Go on with *script* as any fake provider does, streams included."""
+        super().play(script)
+        self._streams = {}
+
+
+def delta(content: str | None = None, finish: str | None = None, *, index: int = 0, **fields: Any) -> dict[str, Any]:
+    """Return one chunk."""
+    piece = {**({} if content is None else {"content": content}), **fields}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": index, "delta": piece, "finish_reason": finish}],
+    }
+
+
+ROLE = delta(role="assistant", content="")
+STOP = delta(finish="stop")
+USAGE = {"id": "c", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}
