@@ -170,6 +170,10 @@ def test_a_wrong_command_would_be_found():
 def test_the_commands_in_its_prose_exist(page):
     for name in re.findall(r"`(?:python -m )?asyncrouter ([a-z]+)\b", prose(page)):
         assert name in app.commands, name
+    for module in re.findall(r"`python -m (asyncrouter[\w.]*)", prose(page)):
+        assert importlib.util.find_spec(module), module
+    for command in re.findall(r"`pip (install [^`]+)`", prose(page)):
+        check_pip(shlex.split(command))
     check_make(re.findall(r"`make ([a-z]+)`", prose(page)))
 
 
