@@ -27,7 +27,7 @@ from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.clock import Clock
 from asyncrouter.types.decisions import Decision
-from asyncrouter.types.errors import ConfigError, ConfigFault, InvalidRequest, PluginContractError
+from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault, InvalidRequest, PluginContractError
 from asyncrouter.types.events import FeedbackGiven
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.request import EMPTY, Prompt, Request, checked_complexity, checked_deadline, messages_of
@@ -261,10 +261,13 @@ class Router(Calls):
         self._routes = RouteTable(self._assembler)
 
     async def feedback(self, /, response: Response, score: float) -> None:
-        """Tell the observers how good *response* was, from 0 to 1: what learning strategies learn from."""
+        """Tell the observers how good *response* was, from 0 to 1: what learning strategies learn from.
+
+        *response* is one of this router's.  Raises ``ValueError`` when *score* is out of its range.
+        """
         if not 0.0 <= score <= 1.0:
             raise ValueError(f"score: expected a number from 0 to 1, not {score!r}")
-        observe = self._routes.find(None).pipeline.observe
+        observe = self._routes.find(response.trace.groups[0]).pipeline.observe
         if observe is not None:
             observe(FeedbackGiven(response, score))
 
@@ -366,7 +369,11 @@ def _implements(plugin: NamedPlugin, hook: str) -> bool:
 async def _call_cold(implementation: Implementation, hook: str, router: Router) -> None:
     arguments = {"router": router} if "router" in implementation.arguments else {}
     try:
-        await implementation.function(**arguments)
+        result = implementation.function(**arguments)
+        if hasattr(result, "__await__"):
+            await result
+    except AsyncRouterError:
+        raise
     except Exception as error:
         raise PluginContractError(
             f"plugin {implementation.plugin!r}, {hook}: raised {type(error).__name__}",

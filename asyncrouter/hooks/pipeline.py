@@ -56,9 +56,9 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
 
     transform, judge, observe = steps("transform"), steps("judge"), steps("observe")
     return Pipeline(
-        transform=_fold("transform", transform, Request, argument=0) if transform else None,
+        transform=_fold("transform", transform, argument=0, check=_is_request) if transform else None,
         estimate=_first_async("estimate", steps("estimate"), (Estimate,)),
-        filter=_fold("filter", steps("filter"), tuple, argument=1),
+        filter=_fold("filter", steps("filter"), argument=1, check=_is_part),
         select=_first_async("select", steps("select"), (Selection,)),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),
         fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp)),
@@ -154,8 +154,11 @@ def _first_async(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) ->
     return call
 
 
-def _fold(hook: str, steps: tuple[Step, ...], wanted: type, argument: int) -> Callable[..., Any]:
-    """Compile a hook that replaces one of its arguments, each step getting what the one before returned."""
+def _fold(hook: str, steps: tuple[Step, ...], *, argument: int, check: Callable[[Any, Any], str]) -> Callable[..., Any]:
+    """Compile a hook that replaces one of its arguments, each step getting what the one before returned.
+
+    *check* says what was expected when a result may not stand in the place of the value before it.
+    """
 
     def call(*arguments: Any) -> Any:
         value = arguments[argument]
@@ -166,12 +169,24 @@ def _fold(hook: str, steps: tuple[Step, ...], wanted: type, argument: int) -> Ca
             except Exception as error:
                 _broken(plugin, hook, error)
             if result is not None:
-                if not isinstance(result, wanted):
-                    raise _junk(plugin, hook, result, _names((wanted,)))
+                if expected := check(result, value):
+                    raise _junk(plugin, hook, result, expected)
                 value = result
         return value
 
     return call
+
+
+def _is_request(result: object, _before: object) -> str:
+    return "" if isinstance(result, Request) else "Request or None"
+
+
+def _is_part(result: object, before: tuple[Deployment, ...]) -> str:
+    if not isinstance(result, tuple):
+        return "tuple or None"
+    kept = {id(one) for one in result}
+    is_part = len(kept) == len(result) and kept <= {id(one) for one in before}
+    return "" if is_part else "some of the candidates that it was given, each once"
 
 
 def _each(steps: tuple[Step, ...], on_failure: OnFailure) -> Callable[[Event], None]:
@@ -224,19 +239,25 @@ def _stream_onion(hook: str, steps: tuple[Step, ...]) -> Callable[..., AsyncIter
 
     def wrap(chunks: AsyncIterator[Chunk], *arguments: Any) -> AsyncIterator[Chunk]:
         for plugin, function in reversed(steps):
-            chunks = _stream_layer(hook, plugin, function(chunks, *arguments))
+            chunks = _stream_layer(hook, plugin, function(chunks, *arguments), chunks)
         return chunks
 
     return wrap
 
 
-async def _stream_layer(hook: str, plugin: str, chunks: Any) -> AsyncIterator[Chunk]:
+async def _stream_layer(hook: str, plugin: str, chunks: Any, inner: Any) -> AsyncIterator[Chunk]:
+    """Yield *chunks*, the plugin's own iterator over *inner*; close both at the end, whatever the plugin forgets."""
     try:
-        async for chunk in chunks:
-            if not isinstance(chunk, Chunk):
-                raise _junk(plugin, hook, chunk, "Chunk")
-            yield chunk
+        try:
+            async for chunk in chunks:
+                if not isinstance(chunk, Chunk):
+                    raise _junk(plugin, hook, chunk, "Chunk")
+                yield chunk
+        finally:
+            await chunks.aclose()
     except Exception as error:
         _broken(plugin, hook, error)
     finally:
-        await chunks.aclose()
+        close = getattr(inner, "aclose", None)
+        if close is not None:
+            await close()

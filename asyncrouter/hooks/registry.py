@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from asyncrouter.hooks.markers import PROJECT
-from asyncrouter.types.errors import ConfigError, ConfigFault, PluginLoadError, UnknownStrategy
+from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault, PluginLoadError, UnknownStrategy
 from asyncrouter.version import VERSION
 
 if TYPE_CHECKING:
@@ -106,18 +106,23 @@ class Registry:
     def make(self, kind: Kind, name: str, options: Mapping[str, Any], path: str = "", /, **given: Any) -> Any:
         """Return what the factory called *name* makes of *options* (and of *given*, which the caller adds).
 
-        Raises :class:`ConfigError` naming *path* when the options do not fit.
+        Raises :class:`ConfigError` naming *path* when the options do not fit, :class:`PluginLoadError` naming the
+        distribution when the factory fails otherwise (what it imports is missing, say).
         """
-        factory = self.find(kind, name, path).factory
-        faults = _option_faults(factory, options, given, path)
+        entry = self.find(kind, name, path)
+        faults = _option_faults(entry.factory, options, given, path)
         if faults:
             raise ConfigError(faults=faults)
         try:
-            return factory(**options, **given)
+            return entry.factory(**options, **given)
         except ConfigError as error:
             raise ConfigError(faults=[attrs.evolve(f, path=_join(path, f.path)) for f in error.faults]) from error
+        except AsyncRouterError:
+            raise
         except (TypeError, ValueError) as error:
             raise ConfigError(faults=[ConfigFault(path, f"{kind} {name!r}: {error}")]) from error
+        except Exception as error:  # a stranger's factory may raise anything
+            raise _load_error(entry.distribution, f"{kind} {name!r} cannot be made", error) from error
 
     def load_installed(self) -> None:
         """Ask every installed plugin to register its names; what fails is kept in ``failures``, nothing is raised."""
@@ -140,17 +145,15 @@ class Registry:
         try:
             hook = getattr(plugin, f"{PROJECT}_register", None)
             if not callable(hook) or not hasattr(hook, f"{PROJECT}_impl"):
-                raise PluginLoadError(
-                    f"{distribution}: no @hookimpl asyncrouter_register(registry) in {plugin!r}",
-                    plugin=distribution,
-                    hook="asyncrouter_register",
-                )
+                raise _refused(distribution, f"no @hookimpl asyncrouter_register(registry) in {plugin!r}")
+            if inspect.iscoroutinefunction(hook):
+                raise _refused(distribution, "asyncrouter_register must be a plain function, not async")
             hook(registry=self)
         except Exception as error:
             self._entries = before
             if isinstance(error, PluginLoadError):
                 raise
-            raise _load_error(distribution, error) from error
+            raise _load_error(distribution, "asyncrouter_register failed", error) from error
         finally:
             self._source = builtin_source
 
@@ -160,25 +163,22 @@ class Registry:
         try:
             plugin = entry_point.load()
         except Exception as error:  # a stranger's module may raise anything while it is imported
-            raise _load_error(distribution, error) from error
+            raise _load_error(distribution, "cannot be imported", error) from error
         self.register_from(plugin, distribution, version)
 
     def _add(self, kind: Kind, name: str, factory: Factory) -> None:
         distribution, version = self._source
+        if not isinstance(name, str) or not name:
+            raise _refused(distribution, f"a {kind} is registered as {name!r}; its name must be a text")
         taken = self._entries.get((kind, name))
         if taken is not None:
-            raise PluginLoadError(
-                f"{distribution}: the {kind} name {name!r} is already taken by {taken.distribution}; "
+            raise _refused(
+                distribution,
+                f"the {kind} name {name!r} is already taken by {taken.distribution}; "
                 "uninstall one of the two, or rename it",
-                plugin=distribution,
-                hook="asyncrouter_register",
             )
         if not callable(factory):
-            raise PluginLoadError(
-                f"{distribution}: {kind} {name!r}: the factory is not callable",
-                plugin=distribution,
-                hook="asyncrouter_register",
-            )
+            raise _refused(distribution, f"{kind} {name!r}: the factory is not callable")
         self._entries[kind, name] = Entry(
             kind=kind, name=name, factory=factory, distribution=distribution, version=version
         )
@@ -203,25 +203,30 @@ def _option_faults(
     factory: Factory, options: Mapping[str, Any], given: Mapping[str, Any], path: str
 ) -> list[ConfigFault]:
     """Return one fault for each option that the factory does not know, with the nearest one that it does."""
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # some that are written in C tell nothing: calling it will show
+        return []
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return []
     known = [name for name in parameters if name not in given and name != "self"]
     return [
         ConfigFault(
-            _join(path, option), "unknown key", did_you_mean(option, known) or f"known: {', '.join(known) or 'none'}"
+            _join(path, str(option)),
+            "unknown key",
+            did_you_mean(str(option), known) or f"known: {', '.join(known) or 'none'}",
         )
         for option in options
         if option not in known
     ]
 
 
-def _load_error(distribution: str, error: Exception) -> PluginLoadError:
-    return PluginLoadError(
-        f"{distribution}: asyncrouter_register failed: {type(error).__name__}: {error}",
-        plugin=distribution,
-        hook="asyncrouter_register",
-    )
+def _refused(distribution: str, problem: str) -> PluginLoadError:
+    return PluginLoadError(f"{distribution}: {problem}", plugin=distribution, hook=f"{PROJECT}_register")
+
+
+def _load_error(distribution: str, problem: str, error: Exception) -> PluginLoadError:
+    return _refused(distribution, f"{problem}: {type(error).__name__}: {error}")
 
 
 def _join(path: str, key: str) -> str:

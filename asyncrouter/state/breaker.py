@@ -20,7 +20,7 @@ from asyncrouter.types.metrics import BreakerState
 
 Permit = int
 PROBE_RECHECK_S = 1.0
-"""While a probe is out, others look again after this time."""
+"""While a probe is out, others look again after this time; who looks and finds it still out puts it off again."""
 ALWAYS = float("-inf")
 
 
@@ -45,12 +45,14 @@ class Breaker:
         """Return a permit for one call, or ``None`` when none may pass now."""
         if self.state is BreakerState.CLOSED:
             return self._epoch
-        if now < self.ready_at or self._probe is not None:
+        if now < self.ready_at:
+            return None
+        self.ready_at = now + PROBE_RECHECK_S
+        if self._probe is not None:
             return None
         self.state = BreakerState.HALF_OPEN
         self._epoch += 1
         self._probe = self._epoch
-        self.ready_at = now + PROBE_RECHECK_S
         return self._epoch
 
     def succeeded(self, permit: Permit, now: float) -> None:
@@ -79,6 +81,7 @@ class Breaker:
         """Hand *permit* back after an end that tells nothing about the deployment."""
         if permit == self._epoch and self._probe is not None:
             self._probe = None
+            self._epoch += 1
             self.ready_at = now
 
     def _must_open(self, now: float) -> bool:

@@ -42,7 +42,7 @@ class SlidingCounts:
         self._first = self._second = 0.0
 
     def _forget(self, number: float) -> None:
-        while self._slices and self._slices[0][0] <= number - SLICES:
+        while self._slices and self._slices[0][0] < number - SLICES:
             _, first, second = self._slices.popleft()
             self._first -= first
             self._second -= second

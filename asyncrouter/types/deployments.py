@@ -35,9 +35,12 @@ class Price:
     cached_input: float | None = None
 
     def cost_usd(self, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0) -> float:
-        """Return the cost in US dollars of so many tokens; the cached ones are part of the input ones."""
+        """Return the cost in US dollars of so many tokens; the cached ones are part of the input ones.
+
+        An upstream that counts more cached tokens than input tokens has left them out of the input ones.
+        """
         cached_price = self.input if self.cached_input is None else self.cached_input
-        fresh = input_tokens - cached_input_tokens
+        fresh = input_tokens - cached_input_tokens if cached_input_tokens <= input_tokens else input_tokens
         return (fresh * self.input + cached_input_tokens * cached_price + output_tokens * self.output) / 1e6
 
 

@@ -74,10 +74,13 @@ class ConfigFault:
 
 
 class ConfigError(AsyncRouterError, ValueError):
-    """The configuration is wrong.  ``faults`` holds every fault found, each with its path and its cure."""
+    """The configuration is wrong.  ``faults`` holds every fault found, each with its path and its cure.
+
+    A *message* alone is one fault without a path.
+    """
 
     def __init__(self, message: str = "", *, faults: Sequence[ConfigFault] = ()) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(faults) or (ConfigFault("", message),) * bool(message)
         super().__init__(message or "\n".join(map(str, self.faults)))
 
 

@@ -94,7 +94,10 @@ def checked_deadline(deadline_s: object) -> float | None:
         return None
     if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or not deadline_s > 0:
         raise InvalidRequest(f"deadline_s: expected a positive number of seconds, not {_shown(deadline_s)}")
-    return float(deadline_s)
+    try:
+        return float(deadline_s)
+    except OverflowError:
+        raise InvalidRequest("deadline_s: no float holds a number that large; pass math.inf for no deadline") from None
 
 
 def _shown(value: object) -> str:

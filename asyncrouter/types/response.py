@@ -49,7 +49,7 @@ def usage_of(raw: Mapping[str, Any]) -> Usage | None:
 
 def _count(fields: object, key: str) -> int:
     value = fields.get(key) if isinstance(fields, Mapping) else None
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -145,7 +145,9 @@ class Chunk:
     @property
     def is_output(self) -> bool:
         """Whether the chunk carries a part of the answer: a role alone or an empty delta is none."""
-        choices = self.raw.get("choices") or ()
+        choices = self.raw.get("choices")
+        if not isinstance(choices, (list, tuple)):
+            return False
         return any(_carries_output(choice.get("delta")) for choice in choices if isinstance(choice, Mapping))
 
 

@@ -34,9 +34,10 @@ class Secret:
 def redact(text: str, *secrets: str) -> str:
     """Return *text* with every occurrence of each of *secrets* replaced by ``[redacted]``.
 
-    Secrets shorter than :data:`SHORTEST_REDACTED` are left alone.
+    Secrets shorter than :data:`SHORTEST_REDACTED` are left alone.  Longer ones go first: of two keys that begin alike,
+    replacing the shorter one would leave the end of the other.
     """
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_REDACTED:
             text = text.replace(secret, "[redacted]")
     return text
