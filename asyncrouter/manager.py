@@ -96,7 +96,7 @@ class ModelManager:
     def generate(
         self, prompt: Prompt, model: str | None = None, complexity: float | None = None, **params: Any
     ) -> Response:
-        """Return the answer to *prompt*; errors as for :meth:`~asyncrouter.router.Calls.generate`."""
+        """Return the answer to *prompt*; errors as for :meth:`~asyncrouter.calls.Calls.generate`."""
         calls = self._calls()
         return calls.generate(prompt, model=self._asked(model, complexity), complexity=complexity, **params)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import functools
 import itertools
 import os
@@ -12,27 +11,23 @@ from types import TracebackType
 from typing import Any, Self
 
 from asyncrouter.assembler import Assembler, NamedPlugin, RouteTable, builtin_registry
+from asyncrouter.calls import Calls
 from asyncrouter.config.catalogue import AgentPlan, GroupPlan, build_catalogue
 from asyncrouter.config.loading import load_config
 from asyncrouter.config.schema import RouterConfig
-from asyncrouter.engine import decide
 from asyncrouter.engine.clock import LoopClock
 from asyncrouter.engine.loop import Engine
 from asyncrouter.engine.route import FindRoute, Route
-from asyncrouter.engine.streaming import StreamCall
 from asyncrouter.hooks.manager import HookManager, Implementation
 from asyncrouter.hooks.registry import Registry, did_you_mean
-from asyncrouter.routed_stream import RoutedStream
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.clock import Clock
-from asyncrouter.types.decisions import Decision
 from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault, InvalidRequest, PluginContractError
 from asyncrouter.types.events import FeedbackGiven
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.request import EMPTY, Prompt, Request, checked_complexity, checked_deadline, messages_of
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import TraceBuilder
 
 RESERVED = {
     "messages": "pass the messages as the first argument",
@@ -41,97 +36,6 @@ RESERVED = {
 """Wire fields that the router itself sets, and what to do instead of passing them."""
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | RouterConfig | None
-
-
-class Calls(abc.ABC):
-    """The three calls, shared by :class:`Router` and :class:`AgentRouter`."""
-
-    _agent: AgentPlan | None = None
-
-    @abc.abstractmethod
-    def _core(self) -> Router:
-        """Return the router that does the work."""
-
-    async def generate(
-        self,
-        /,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        complexity: float | None = None,
-        deadline_s: float | None = None,
-        session: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **params: Any,
-    ) -> Response:
-        """Return the answer to *prompt*, from the cheapest deployment that will do.
-
-        *prompt*: a text, or a list of chat-completions messages.  *model*: a group, a deployment, "provider/model" or a
-        known model's name; ``None`` is the configured default.  *complexity*: 0 to 1, instead of the estimate.
-        *deadline_s*: seconds for the whole call.  *params* go to the provider untouched.
-
-        Raises :class:`~asyncrouter.types.errors.InvalidRequest` before any call when an argument is wrong, and the
-        routing and provider errors of :mod:`asyncrouter.types.errors`, each with its ``trace``.
-        """
-        core = self._core()
-        request, route, find_route = core.enter(
-            prompt,
-            agent=self._agent,
-            model=model,
-            complexity=complexity,
-            deadline_s=deadline_s,
-            session=session,
-            metadata=metadata,
-            params=params,
-        )
-        return await core.engine.complete(request, route, find_route)
-
-    def stream(
-        self,
-        /,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        complexity: float | None = None,
-        deadline_s: float | None = None,
-        session: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **params: Any,
-    ) -> RoutedStream:
-        """Return the answer to *prompt* as a stream: an async context manager over its chunks.
-
-        ``async with router.stream(...) as stream: async for chunk in stream: ...``.  Arguments and errors are those of
-        :meth:`generate`.  Entering it waits for the first output; until then failures are recovered from unseen,
-        afterwards the group's ``on_interrupt`` decides.
-        """
-        core = self._core()
-        request, route, find_route = core.enter(
-            prompt,
-            agent=self._agent,
-            model=model,
-            complexity=complexity,
-            deadline_s=deadline_s,
-            session=session,
-            metadata=metadata,
-            params=params,
-            stream=True,
-        )
-        return RoutedStream(StreamCall(request, route, find_route, core.fleet, core.engine.slots))
-
-    async def explain(
-        self, /, prompt: Prompt, *, model: str | None = None, complexity: float | None = None, **params: Any
-    ) -> Decision:
-        """Return what would be decided for *prompt*, without an upstream call.
-
-        Arguments and errors as for :meth:`generate`; ``stream=True`` asks about a streamed call.
-        """
-        core = self._core()
-        stream = bool(params.pop("stream", False))
-        request, route, _ = core.enter(
-            prompt, agent=self._agent, model=model, complexity=complexity, params=params, stream=stream
-        )
-        trace = TraceBuilder(request.id, request.agent, route.group.name, core.fleet.now())
-        return await decide.explain(request, route, core.fleet, trace)
 
 
 class Router(Calls):

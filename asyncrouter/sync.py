@@ -17,9 +17,10 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from asyncrouter.calls import Calls
 from asyncrouter.hooks.registry import Registry
 from asyncrouter.routed_stream import RoutedStream
-from asyncrouter.router import Calls, Router, Source
+from asyncrouter.router import Router, Source
 from asyncrouter.types.clock import Clock
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.response import Chunk, Response

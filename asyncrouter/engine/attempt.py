@@ -15,7 +15,7 @@ from asyncrouter.engine.course import Course, Step
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import AttemptTimedOut, ContentFiltered, InvalidRequest, ProviderError
+from asyncrouter.types.errors import AttemptTimedOut, ContentFiltered, InvalidRequest, PluginError, ProviderError
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.response import Response, Usage
@@ -118,11 +118,11 @@ class AttemptScope:
             self._record_failure(error, now)
             self._record(Outcome.FAILED, error, now)
         else:
-            self._record_unfinished(now)
+            self._record_unfinished(error, now)
         tell_change(self._step, breaker_before, state.breaker.state)
 
-    def _record_unfinished(self, now: float) -> None:
-        """Record an attempt that the request's deadline or the caller cut off: the breaker learns nothing of it."""
+    def _record_unfinished(self, error: BaseException | None, now: float) -> None:
+        """Record an attempt that the deadline, the caller or a plugin cut off: the breaker learns nothing of it."""
         state = self._state
         state.breaker.released(self._permit, now)
         if self._partial is not None:
@@ -131,6 +131,9 @@ class AttemptScope:
             state.tally.failures += 1
             cut = AttemptTimedOut("no answer yet at the deadline of the request", deployment=state.deployment.name)
             self._record(Outcome.FAILED, cut, now)
+        elif isinstance(error, PluginError):
+            state.tally.failures += 1
+            self._record(Outcome.FAILED, None, now)
         else:
             state.tally.cancelled += 1
             self._record(Outcome.CANCELLED, None, now)

@@ -8,9 +8,9 @@ from asyncrouter.strategies.filters import context_window
 from asyncrouter.strategies.filters.capability import CapabilityFilter, needed_capabilities
 from asyncrouter.strategies.filters.context_window import ContextWindowFilter
 from asyncrouter.strategies.filters.cooldown import CooldownFilter
-from asyncrouter.types.tokens import input_tokens
 from asyncrouter.types.deployments import ALL_CAPABILITIES, Deployment
 from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import input_tokens
 
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]
 NEEDS = [

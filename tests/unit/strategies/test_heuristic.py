@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from asyncrouter.strategies.estimators import heuristic, vocabulary
 from asyncrouter.strategies.estimators.constant import ConstantEstimator
-from asyncrouter.types.tokens import TOOL_TOKENS
 from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import TOOL_TOKENS
 
 PROMPTS = tomllib.loads((pathlib.Path(__file__).parent / "prompts.toml").read_text(encoding="utf-8"))
 ESTIMATOR = heuristic.HeuristicEstimator()
