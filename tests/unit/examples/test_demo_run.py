@@ -15,8 +15,8 @@ from asyncrouter.examples.demo import main as demo
 from asyncrouter.examples.demo.conduct import CONCURRENCY, conduct
 from asyncrouter.examples.demo.prompts import load_tasks
 from asyncrouter.examples.demo.record import Way
-from asyncrouter.testing.script import Fail, Reply
-from asyncrouter.types.errors import ConfigError, ConnectionFailed, InvalidRequest
+from asyncrouter.testing.script import Fail, Reply, Stream
+from asyncrouter.types.errors import ConfigError, ConnectionFailed, InvalidRequest, StreamInterrupted
 
 TASKS = load_tasks()
 
@@ -47,6 +47,17 @@ def test_calls_meet_the_outage_and_fall_back(servers):
     assert sum(map(run.count, Way)) == len(TASKS)
     fallen = [call for call in run.calls if call.way is Way.FELL_BACK]
     assert {call.response.deployment for call in fallen} == {"large"}
+
+
+def test_a_stream_that_breaks_off_begins_anew_elsewhere(servers):
+    servers["local-small"].play(
+        lambda request, _deployment, _number: Stream(["a", "b"], cut_after=1) if request.stream else Reply()
+    )
+    run = conducted(servers)
+    assert run.lost == ()
+    interrupted = [call for call in run.calls if isinstance(call.attempts[0].error, StreamInterrupted)]
+    assert interrupted
+    assert {(call.response.deployment, call.response.text) for call in interrupted} == {("large", "ok")}
 
 
 def test_reserved_prompts_wait_until_the_server_runs_again(servers):
