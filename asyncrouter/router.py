@@ -156,7 +156,11 @@ class Router(Calls):
         :class:`~asyncrouter.types.errors.PluginContractError`, and changes nothing, when it breaks a hook's contract.
         """
         name = self._assembler.add_plugin(plugin, name)
-        self._routes = RouteTable(self._assembler)
+        try:
+            self._routes = RouteTable(self._assembler)
+        except PluginContractError:  # a strategy of some group has that name
+            self._assembler.remove_plugin(plugin)
+            raise
         return name
 
     def unregister(self, plugin: object) -> None:

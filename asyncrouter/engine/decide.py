@@ -6,7 +6,7 @@ from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import AsyncRouterError, PluginContractError, PluginError
+from asyncrouter.types.errors import AsyncRouterError, PluginError
 from asyncrouter.types.events import PluginFailed
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import estimate_tokens
@@ -28,7 +28,6 @@ async def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuild
     selection = await route.pipeline.select(request, trace.estimate, candidates, fleet)
     if selection is None:
         selection = Selection(deployments=candidates, reason="configured order")
-    _check_known(selection, candidates)
     trace.selected(selection)
     return selection
 
@@ -85,16 +84,6 @@ def tell_failure(error: AsyncRouterError, route: Route, fleet: Fleet) -> None:
 def _uninformed(request: Request, complexity: float, reason: str, source: str) -> Estimate:
     input_tokens = estimate_tokens(request.messages)
     return Estimate(complexity=complexity, input_tokens=input_tokens, reason=reason, source=source)
-
-
-def _check_known(selection: Selection, candidates: tuple[Deployment, ...]) -> None:
-    known = {id(one) for one in candidates}
-    for one in selection.deployments:
-        if id(one) not in known:
-            raise PluginContractError(
-                f"asyncrouter_select returned {one.name!r}, which is not among the candidates it was given",
-                hook="asyncrouter_select",
-            )
 
 
 def _ranked(rank: int, deployment: Deployment, estimate: Estimate, fleet: Fleet, reason: str) -> Ranked:

@@ -48,8 +48,9 @@ class Engine:
             raise DeadlineExceeded(Course(request, route, find_route, self.fleet, trace).too_late())
 
     async def _route(self, course: Course) -> Response:
-        step = await course.first_step()
+        step = rejected = await course.first_step()
         best: tuple[float, Response] | None = None
+        reason = ""
         while True:
             try:
                 answer = await self._answer(course, step)
@@ -58,18 +59,21 @@ class Engine:
                     return best[1]
                 step = await course.after_failure()
                 continue
-            if answer is None:
+            if answer is not None:
+                rejected, response = answer
+                verdict = await judge(course, rejected, response, self.fleet)
+                if verdict.accept:
+                    return response
+                self._reject(course, rejected)
+                score, reason = verdict.score or 0.0, verdict.reason
+                if best is None or score > best[0]:
+                    best = (score, response)
+            elif best is None:
                 step = await course.after_refusal(step)
                 continue
-            step, response = answer
-            verdict = await judge(course, step, response, self.fleet)
-            if verdict.accept:
-                return response
-            self._reject(course, step)
-            score = verdict.score or 0.0
-            if best is None or score > best[0]:
-                best = (score, response)
-            stronger = course.after_rejection(step, verdict.reason)
+            else:  # the stronger deployment was set aside meanwhile
+                course.begun(step)
+            stronger = course.after_rejection(rejected, reason)
             if stronger is None:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
                 return best[1]

@@ -59,9 +59,9 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
         transform=_fold("transform", transform, argument=0, check=_is_request) if transform else None,
         estimate=_first_async("estimate", steps("estimate"), (Estimate,)),
         filter=_fold("filter", steps("filter"), argument=1, check=_is_part),
-        select=_first_async("select", steps("select"), (Selection,)),
+        select=_first_async("select", steps("select"), (Selection,), _is_selection),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),
-        fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp)),
+        fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp), _is_fallback),
         judge=_first_async("judge", judge, (Verdict,)) if judge else None,
         observe=_each(observe, on_failure) if observe else None,
         around_request=_onion("around_request", steps("around_request")),
@@ -116,7 +116,13 @@ def _names(types: tuple[type, ...]) -> str:
     return " or ".join([*(one.__name__ for one in types), "None"])
 
 
-def _first(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) -> Callable[..., Any]:
+Check = Callable[[Any, tuple[Any, ...]], str]
+"""Says, of a result and the arguments that led to it, what was expected instead; "" when it is right."""
+
+
+def _first(
+    hook: str, steps: tuple[Step, ...], types: tuple[type, ...], check: Check | None = None
+) -> Callable[..., Any]:
     """Compile a hook whose first answer that is not ``None`` wins."""
 
     def call(*arguments: Any) -> Any:
@@ -128,13 +134,17 @@ def _first(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) -> Calla
             if result is not None:
                 if not isinstance(result, types):
                     raise _junk(plugin, hook, result, _names(types))
+                if check is not None and (expected := check(result, arguments)):
+                    raise _junk(plugin, hook, result, expected)
                 return result
         return None
 
     return call
 
 
-def _first_async(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) -> Callable[..., Awaitable[Any]]:
+def _first_async(
+    hook: str, steps: tuple[Step, ...], types: tuple[type, ...], check: Check | None = None
+) -> Callable[..., Awaitable[Any]]:
     """Compile an async hook whose first answer that is not ``None`` wins; plain functions are called as they are."""
 
     async def call(*arguments: Any) -> Any:
@@ -148,10 +158,24 @@ def _first_async(hook: str, steps: tuple[Step, ...], types: tuple[type, ...]) ->
             if result is not None:
                 if not isinstance(result, types):
                     raise _junk(plugin, hook, result, _names(types))
+                if check is not None and (expected := check(result, arguments)):
+                    raise _junk(plugin, hook, result, expected)
                 return result
         return None
 
     return call
+
+
+def _is_selection(result: Selection, arguments: tuple[Any, ...]) -> str:
+    given = {id(one) for one in arguments[2]}
+    is_known = all(id(one) in given for one in result.deployments)
+    return "" if is_known else "a Selection of the candidates that it was given"
+
+
+def _is_fallback(result: Fallback | GiveUp, arguments: tuple[Any, ...]) -> str:
+    deployment = result.deployment if isinstance(result, Fallback) else None
+    is_known = deployment is None or any(one is deployment for one in arguments[3])
+    return "" if is_known else "a Fallback to one of the remaining deployments that it was given"
 
 
 def _fold(hook: str, steps: tuple[Step, ...], *, argument: int, check: Callable[[Any, Any], str]) -> Callable[..., Any]:
