@@ -95,16 +95,34 @@ class Calls(abc.ABC):
         return RoutedStream(StreamCall(request, route, find_route, core.fleet, core.engine.slots))
 
     async def explain(
-        self, /, prompt: Prompt, *, model: str | None = None, complexity: float | None = None, **params: Any
+        self,
+        /,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        complexity: float | None = None,
+        deadline_s: float | None = None,
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **params: Any,
     ) -> Decision:
         """Return what would be decided for *prompt*, without an upstream call.
 
-        Arguments and errors as for :meth:`generate`; ``stream=True`` asks about a streamed call.
+        Arguments and errors as for :meth:`generate`; ``stream=True`` asks about a streamed call.  Nothing is changed by
+        it, random choices included; only a strategy that keeps its own count (``round_robin``) takes a turn.
         """
         core = self._core()
         stream = bool(params.pop("stream", False))
         request, route, _ = core.enter(
-            prompt, agent=self._agent, model=model, complexity=complexity, params=params, stream=stream
+            prompt,
+            agent=self._agent,
+            model=model,
+            complexity=complexity,
+            deadline_s=deadline_s,
+            session=session,
+            metadata=metadata,
+            params=params,
+            stream=stream,
         )
         trace = TraceBuilder(request.id, request.agent, route.group.name, core.fleet.now())
         return await decide.explain(request, route, core.fleet, trace)

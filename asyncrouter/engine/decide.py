@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
-from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
 from asyncrouter.types.errors import AsyncRouterError, PluginError
 from asyncrouter.types.events import PluginFailed
 from asyncrouter.types.request import Request
@@ -18,23 +20,44 @@ FALLBACK_OUTPUT_TOKENS = 256
 """What is assumed of an answer's length when nobody forecasts it and no answer has been seen."""
 
 
-async def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Selection | None:
-    """Return the selection in the group of *route*, ``None`` when the filters leave none; record it in *trace*."""
+async def decide(
+    request: Request, route: Route, fleet: Fleet, trace: TraceBuilder, view: FleetView | None = None
+) -> Selection | None:
+    """Return the selection in the group of *route*, ``None`` when the filters leave none; record it in *trace*.
+
+    *view* is what the strategies see of the fleet, where that is not the fleet itself.
+    """
+    view = view or fleet
     if trace.estimate is None:
         trace.estimate = await _estimate(request, route, fleet, trace)
-    candidates = route.pipeline.filter(request, route.group.deployments, fleet)
+    candidates = route.pipeline.filter(request, route.group.deployments, view)
     if not candidates:
         return None
-    selection = await route.pipeline.select(request, trace.estimate, candidates, fleet)
+    selection = await route.pipeline.select(request, trace.estimate, candidates, view)
     if selection is None:
         selection = Selection(deployments=candidates, reason="configured order")
     trace.selected(selection)
     return selection
 
 
+class _Preview:
+    """The fleet with random numbers of its own: the same that the next request will draw, which still has them."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.random = random.Random()  # noqa: S311 - no secret
+        self.random.setstate(fleet.random.getstate())
+        self._fleet = fleet
+
+    def now(self) -> float:
+        return self._fleet.now()
+
+    def __getitem__(self, deployment: str) -> DeploymentView:
+        return self._fleet[deployment]
+
+
 async def explain(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Decision:
     """Return the decision with every deployment of the group ranked, those that were filtered out last."""
-    selection = await decide(request, route, fleet, trace)
+    selection = await decide(request, route, fleet, trace, _Preview(fleet))
     assert trace.estimate is not None  # noqa: S101 - decide sets it
     estimate = trace.estimate
     ordered = selection.deployments if selection else ()
