@@ -235,10 +235,16 @@ class StreamInterrupted(ProviderError):
         status: int | None = None,
         request_id: str | None = None,
         retry_after_s: float | None = None,
+        disposition: Disposition | None = None,
         partial: str = "",
     ) -> None:
         super().__init__(
-            message, deployment=deployment, status=status, request_id=request_id, retry_after_s=retry_after_s
+            message,
+            deployment=deployment,
+            status=status,
+            request_id=request_id,
+            retry_after_s=retry_after_s,
+            disposition=disposition,
         )
         self.partial = partial
 
