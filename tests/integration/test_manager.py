@@ -1,0 +1,1 @@
+"""The two-model facade, on a fake provider."""

@@ -1,0 +1,1 @@
+"""The log: one line a request, and nothing secret in it."""

@@ -1,0 +1,1 @@
+"""The retry formula around any function."""
