@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from asyncrouter.types.metrics import LatencyQuantiles
@@ -35,12 +36,9 @@ class LatencyHistogram:
         if not self.count:
             return None
         rank = q * (self.count - 1)
-        seen = 0
-        bucket = 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
-            if seen > rank:
-                break
+        buckets = sorted(self._buckets)
+        seen = itertools.accumulate(self._buckets[bucket] for bucket in buckets)
+        bucket = next(bucket for bucket, count in zip(buckets, seen, strict=True) if count > rank)
         return math.exp(bucket * _LOG_GAMMA) * (1 - RELATIVE_ERROR)
 
     def quantiles(self) -> LatencyQuantiles:

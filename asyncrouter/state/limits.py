@@ -5,6 +5,8 @@ from __future__ import annotations
 from asyncrouter.types.deployments import Limits
 
 MINUTE_S = 60.0
+ROUNDING = 1e-9
+"""Share of a bucket that may be missing: at the moment that was told, a rounded last digit must not refuse again."""
 
 
 class Bucket:
@@ -24,13 +26,13 @@ class Bucket:
     def take(self, amount: float, now: float) -> None:
         """Take *amount* (negative: give back)."""
         self._refill(now)
-        self._level = min(self._size, self._level - amount)
+        self._level -= amount  # over the brim the next refill cuts it
 
     def ready_at(self, amount: float, now: float) -> float:
         """Return when *amount* may be taken: *now* or later; more than fits counts as a full bucket."""
         self._refill(now)
         missing = min(amount, self._size) - self._level
-        return now if missing <= 0 else now + missing / self._per_s
+        return now if missing <= self._size * ROUNDING else now + missing / self._per_s
 
     def _refill(self, now: float) -> None:
         self._level = min(self._size, self._level + (now - self._updated) * self._per_s)

@@ -1,0 +1,121 @@
+"""The shared retry budget: a share of the first attempts, a floor of those under way, and a time to live."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncrouter.state.budgets import TTL_S, RetryBudget
+
+
+def granted(budget, now, most=100_000):
+    """Withdraw until it refuses; return how many were allowed."""
+    count = 0
+    while count < most and budget.withdraw(now):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2, 0.29, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("firsts", [0, 1, 4, 5, 99, 100, 10_000])
+def test_the_share_allows_n_times_p(share, firsts):
+    budget = RetryBudget(share, floor=0)
+    for _ in range(firsts):
+        budget.first_attempt(50.0)
+    assert granted(budget, 50.0) == pytest.approx(math.floor(share * firsts), abs=1)
+    assert not budget.allows(50.0)
+
+
+@pytest.mark.parametrize("floor", [0, 1, 3])
+def test_the_floor_bounds_how_many_run_at_once_beyond_the_share(floor):
+    budget = RetryBudget(0.2, floor)
+    assert granted(budget, 0.0) == floor
+    if floor:
+        budget.hand_back()
+        assert granted(budget, 0.0) == 1
+        assert not budget.withdraw(0.0)
+
+
+def test_the_share_counts_beside_the_floor():
+    budget = RetryBudget(0.2, floor=3)
+    for _ in range(100):
+        budget.first_attempt(0.0)
+    assert granted(budget, 0.0) == 20
+    for _ in range(20):
+        budget.hand_back()
+    assert granted(budget, 0.0) == 3  # the share is spent for the next seconds, the floor is there for the quiet ones
+
+
+def test_a_first_attempt_counts_for_its_time_to_live():
+    budget = RetryBudget(1.0, floor=0)
+    budget.first_attempt(100.0)
+    assert budget.allows(100.0 + TTL_S)
+    assert not budget.allows(100.0 + TTL_S * 1.11)
+
+
+def test_what_was_withdrawn_is_forgotten_too():
+    budget = RetryBudget(1.0, floor=0)
+    budget.first_attempt(0.0)
+    assert budget.withdraw(0.0)
+    assert not budget.withdraw(9.0)
+    budget.first_attempt(20.0)
+    assert budget.withdraw(20.0)
+
+
+def test_a_refusal_takes_nothing():
+    budget = RetryBudget(0.5, floor=0)
+    budget.first_attempt(0.0)
+    assert not any(budget.withdraw(0.0) or budget.spend(0.0) for _ in range(10))
+    budget.first_attempt(0.0)
+    assert budget.withdraw(0.0)
+
+
+def test_asking_takes_nothing():
+    budget = RetryBudget(0.2, floor=1)
+    assert all(budget.allows(0.0) for _ in range(10))
+    assert budget.withdraw(0.0)
+
+
+def test_spending_knows_no_floor_and_gives_nothing_back():
+    budget = RetryBudget(0.05, floor=3)
+    assert not budget.spend(0.0)
+    for _ in range(40):
+        budget.first_attempt(0.0)
+    assert budget.spend(0.0)
+    assert budget.spend(0.0)
+    assert not budget.spend(0.0)
+    assert granted(budget, 0.0) == 3  # the floor is untouched
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["first", "first", "withdraw", "spend", "hand back"]), st.floats(0.0, 3.0)), max_size=300
+)
+
+
+@given(share=st.floats(0.0, 1.0), floor=st.integers(0, 4), operations=OPERATIONS)
+def test_never_more_than_the_share_of_all_first_attempts_but_for_the_floor(share, floor, operations):
+    """A storm of any shape: what the share grants stays within it over the whole run, not only within a window."""
+    budget, now, firsts, extra, by_floor, running = RetryBudget(share, floor), 1000.0, 0, 0, 0, 0
+    for operation, step_s in operations:
+        now += step_s
+        if operation == "first":
+            budget.first_attempt(now)
+            firsts += 1
+        elif operation == "hand back":
+            if running:
+                budget.hand_back()
+                running -= 1
+        elif operation == "spend":
+            extra += budget.spend(now)
+        else:
+            may_by_floor = running < floor
+            if budget.withdraw(now):
+                running += 1
+                by_floor += may_by_floor
+                extra += not may_by_floor
+            else:
+                assert not may_by_floor
+        assert extra <= share * firsts

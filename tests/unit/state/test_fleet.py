@@ -1,0 +1,179 @@
+"""The shared truth about deployments: readiness, cooldowns, metrics."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+import pytest
+
+from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.types.deployments import BreakerSettings, Deployment, DeploymentView, FleetView, Limits
+from asyncrouter.types.metrics import AgentMetrics, BreakerState, DeploymentMetrics, Metrics
+
+DICE = random.Random(1)  # noqa: S311 - repeatable
+
+
+@attrs.define
+class ManualClock:
+    moment: float = 100.0
+
+    def now(self):
+        return self.moment
+
+
+def deployment(name="a", **fields):
+    return Deployment(name=name, provider="fake", model="m", **fields)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def fleet(clock):
+    return Fleet(clock, DICE, RetryBudget(0.2, 3))
+
+
+def state_of(clock, **fields):
+    return DeploymentState(deployment(**fields), clock, DICE)
+
+
+# ------------------------------------------------------------------ one deployment
+
+
+def test_a_new_deployment_is_ready(clock):
+    state = state_of(clock)
+    assert state.ready_at < clock.now()
+    assert (state.in_flight, state.latency_s, state.output_tokens) == (0, None, None)
+    assert state.limits is None
+    assert state.metrics() == DeploymentMetrics()
+
+
+def test_a_longer_cooldown_stays(clock):
+    state = state_of(clock)
+    state.cool_until(130.0)
+    state.cool_until(110.0)
+    assert state.ready_at == 130.0
+    state.cool_until(140.0)
+    assert state.ready_at == 140.0
+
+
+def test_an_open_breaker_is_waited_for(clock):
+    state = state_of(clock, breaker=BreakerSettings(failures=1, open_s=8.0))
+    state.breaker.failed(state.breaker.admit(100.0), 100.0)
+    assert 104.0 <= state.ready_at <= 108.0
+    state.cool_until(200.0)
+    assert state.ready_at == 200.0
+
+
+@pytest.mark.parametrize("limits", [Limits(rpm=6), Limits(tpm=600), Limits(rpm=6, tpm=600)])
+def test_limits_are_waited_for(clock, limits):
+    state = state_of(clock, limits=limits)
+    assert state.ready_at == 100.0
+    for _ in range(6):
+        state.limits.reserve(110, 100.0)
+    expected = {(6, None): 110.0, (None, 600): 106.0, (6, 600): 110.0}[limits.rpm, limits.tpm]
+    assert state.ready_at == pytest.approx(expected)
+    clock.moment = 150.0
+    assert state.ready_at <= 150.0
+
+
+def test_concurrency_alone_needs_no_bucket(clock):
+    assert state_of(clock, limits=Limits(concurrency=2)).limits is None
+
+
+def test_latency_and_length_are_smoothed(clock):
+    state = state_of(clock)
+    state.answered(1.0)
+    state.answered(2.0)
+    state.produced(100)
+    state.produced(200)
+    assert state.latency_s == pytest.approx(1.2)
+    assert state.output_tokens == pytest.approx(120.0)
+    assert state.tally.latency.count == 2
+
+
+def test_metrics_hold_every_count(clock):
+    state = state_of(clock, breaker=BreakerSettings(failures=1))
+    names = ("calls", "failures", "cancelled", "rejected", "retries", "fallbacks", "cascades", "hedges",
+             "input_tokens", "output_tokens", "cost_usd")  # fmt: skip
+    for value, name in enumerate(names, start=1):
+        setattr(state.tally, name, value)
+    state.in_flight = 12
+    state.answered(2.0)
+    state.breaker.failed(state.breaker.admit(0.0), 0.0)
+    found = state.metrics()
+    assert [getattr(found, name) for name in names] == list(range(1, len(names) + 1))
+    assert (found.in_flight, found.breaker) == (12, BreakerState.OPEN)
+    assert found.latency_s.p50 == pytest.approx(2.0, rel=0.06)
+
+
+# ------------------------------------------------------------------ the fleet
+
+
+def test_they_read_as_what_strategies_are_promised(fleet):
+    fleet.add([deployment()])
+    view: FleetView = fleet
+    one: DeploymentView = fleet["a"]
+    assert view.now() == 100.0
+    assert isinstance(view.random, random.Random)
+    promised = {name for name in vars(DeploymentView) if not name.startswith("_")}
+    assert promised == {"in_flight", "latency_s", "output_tokens", "ready_at"}
+    assert all(hasattr(one, name) for name in promised)
+
+
+def test_a_deployment_keeps_its_state(fleet):
+    fleet.add([deployment("a"), deployment("b")])
+    fleet["a"].cool_until(500.0)
+    fleet.add([deployment("a"), deployment("c")])
+    assert fleet["a"].ready_at == 500.0
+    assert set(fleet.metrics().deployments) == {"a", "b", "c"}
+
+
+def test_an_unknown_deployment_is_a_key_error(fleet):
+    with pytest.raises(KeyError, match="zed"):
+        _ = fleet["zed"]
+
+
+def test_an_agents_tally_is_made_once(fleet):
+    fleet.agent("recon").calls += 1
+    fleet.agent("recon").calls += 1
+    assert fleet.metrics().agents == {"recon": AgentMetrics(calls=2)}
+
+
+def test_the_snapshot_does_not_follow(fleet):
+    fleet.add([deployment()])
+    fleet.total.calls = 3
+    fleet.plugin_failures["judge"] += 1
+    before = fleet.metrics()
+    fleet.add([deployment("b")])
+    fleet["a"].tally.calls += 1
+    fleet.agent("recon").calls += 1
+    fleet.total.calls += 1
+    fleet.plugin_failures["judge"] += 1
+    assert before == Metrics(
+        total=AgentMetrics(calls=3), deployments={"a": DeploymentMetrics()}, agents={}, plugin_failures={"judge": 1}
+    )
+
+
+def test_two_fleets_share_nothing(clock):
+    one, other = (Fleet(clock, DICE, RetryBudget(0.2, 3)) for _ in range(2))
+    one.add([deployment()])
+    one.agent("recon")
+    assert other.metrics() == Metrics(total=AgentMetrics(), deployments={}, agents={}, plugin_failures={})
+
+
+def test_a_request_counts_in_the_whole_and_for_its_agent(fleet):
+    assert fleet.tallies(None) == (fleet.total,)
+    assert fleet.tallies("recon") == (fleet.total, fleet.agent("recon"))
+
+
+def test_a_rate_limit_sets_nothing_aside(clock):
+    state = state_of(clock, limits=Limits(rpm=1))
+    state.limits.reserve(0, 100.0)
+    assert state.set_aside_until < 100.0 < state.ready_at
+    state.cool_until(300.0)
+    assert state.set_aside_until == 300.0

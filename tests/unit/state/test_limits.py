@@ -1,0 +1,133 @@
+"""Buckets of requests and tokens per minute, at exact times."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncrouter.state.limits import Bucket, RateLimits
+from asyncrouter.types.deployments import Limits
+
+
+def test_a_bucket_is_full_at_first_and_refills_evenly():
+    bucket = Bucket(60.0, now=100.0)
+    assert bucket.ready_at(60.0, 100.0) == 100.0
+    bucket.take(60.0, 100.0)
+    assert bucket.ready_at(1.0, 100.0) == 101.0
+    assert bucket.ready_at(30.0, 100.0) == 130.0
+    assert bucket.ready_at(30.0, 115.0) == 130.0
+    assert bucket.ready_at(15.0, 115.0) == 115.0
+
+
+def test_a_bucket_holds_no_more_than_a_minutes_worth():
+    bucket = Bucket(60.0, now=0.0)
+    bucket.take(10.0, 3600.0)
+    assert bucket.ready_at(50.0, 3600.0) == 3600.0
+    assert bucket.ready_at(51.0, 3600.0) == 3601.0
+    bucket.take(-1000.0, 3600.0)
+    bucket.take(60.0, 3600.0)
+    assert bucket.ready_at(1.0, 3600.0) == 3601.0
+
+
+def test_what_was_taken_too_much_is_waited_for():
+    bucket = Bucket(60.0, now=0.0)
+    bucket.take(180.0, 0.0)
+    assert bucket.ready_at(0.0, 0.0) == 120.0
+    assert bucket.ready_at(1.0, 0.0) == 121.0
+
+
+def test_more_than_fits_counts_as_a_full_bucket():
+    bucket = Bucket(60.0, now=0.0)
+    assert bucket.ready_at(1_000_000.0, 0.0) == 0.0
+    bucket.take(1.0, 0.0)
+    assert bucket.ready_at(1_000_000.0, 0.0) == 1.0
+
+
+def test_less_than_one_a_minute_works():
+    limits = RateLimits(Limits(rpm=0.5), 0.0)
+    assert limits.ready_at(0, 0.0) == 0.0
+    limits.reserve(0, 0.0)
+    assert limits.ready_at(0, 0.0) == 120.0
+
+
+@given(
+    per_minute=st.floats(0.01, 1e6),
+    now=st.floats(0.0, 1e9),
+    taken=st.floats(0.0, 5.0),
+    amount=st.floats(0.0, 1.5),
+)
+def test_at_the_told_moment_it_is_ready(per_minute, now, taken, amount):
+    """Exactly then, whatever the rounding: who waited is not sent away again."""
+    bucket = Bucket(per_minute, now)
+    bucket.take(taken * per_minute, now)
+    ready_at = bucket.ready_at(amount * per_minute, now)
+    assert now <= ready_at <= now + 60.0 * (taken + amount) + 1.0
+    assert bucket.ready_at(amount * per_minute, ready_at) == ready_at
+
+
+def test_a_rounded_last_digit_does_not_send_away_again():
+    bucket = Bucket(1.0, 10.1)
+    bucket.take(17.0, 10.1)
+    ready_at = bucket.ready_at(1.0, 10.1)
+    assert ready_at == pytest.approx(1030.1)
+    assert bucket.ready_at(1.0, ready_at) == ready_at
+
+
+@given(rpm=st.integers(1, 600), gaps=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=100))
+def test_who_waits_as_told_keeps_the_rate(rpm, gaps):
+    limits, now, starts = RateLimits(Limits(rpm=rpm), 0.0), 0.0, []
+    for gap in gaps:
+        now = limits.ready_at(0, now + gap)
+        limits.reserve(0, now)
+        starts.append(now)
+    for first in range(len(starts)):
+        for last in range(first, len(starts)):
+            assert last - first + 1 <= rpm * (1 + (starts[last] - starts[first]) / 60.0) + 1e-6
+
+
+# ------------------------------------------------------------------ both limits of a deployment
+
+
+def test_no_limit_costs_nothing():
+    limits = RateLimits(Limits(), 0.0)
+    for _ in range(1000):
+        limits.reserve(1e9, 5.0)
+    limits.settle(1e9, 0.0, 5.0)
+    assert limits.ready_at(1e9, 5.0) == 5.0
+
+
+def test_the_later_of_the_two_decides():
+    limits = RateLimits(Limits(rpm=6, tpm=600), 0.0)
+    limits.reserve(600, 0.0)
+    assert limits.ready_at(0, 0.0) == 0.0
+    assert limits.ready_at(100, 0.0) == 10.0
+    for _ in range(5):
+        limits.reserve(0, 0.0)
+    assert limits.ready_at(0, 0.0) == 10.0
+    assert limits.ready_at(50, 0.0) == 10.0
+    assert limits.ready_at(200, 0.0) == 20.0
+
+
+def test_a_reservation_is_settled_to_what_was_used():
+    limits = RateLimits(Limits(tpm=600), 0.0)
+    limits.reserve(100, 0.0)
+    limits.settle(100, 400, 0.0)
+    assert limits.ready_at(600, 0.0) == 40.0
+    limits.settle(400, 400, 0.0)
+    assert limits.ready_at(600, 0.0) == 40.0
+
+
+def test_a_failure_gives_its_tokens_back_but_not_its_request():
+    limits = RateLimits(Limits(rpm=1, tpm=600), 0.0)
+    limits.reserve(600, 0.0)
+    limits.settle(600, 0, 0.0)
+    assert limits.ready_at(600, 0.0) == 60.0
+    assert RateLimits(Limits(tpm=600), 0.0).ready_at(600, 0.0) == 0.0
+
+
+def test_requests_alone_settle_nothing():
+    limits = RateLimits(Limits(rpm=1), 0.0)
+    limits.reserve(600, 0.0)
+    limits.settle(600, 0, 0.0)
+    assert limits.ready_at(600, 0.0) == 60.0

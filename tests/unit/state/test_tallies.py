@@ -1,0 +1,63 @@
+"""Counters, and the snapshots made of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncrouter.state.tallies import Tally
+from asyncrouter.types.metrics import AgentMetrics
+from asyncrouter.types.request import EMPTY
+from asyncrouter.types.response import Response, Usage
+from asyncrouter.types.trace import AttemptKind
+
+
+def answer(cost_usd=None, **usage):
+    return Response(raw=EMPTY, deployment="a", model="m", usage=Usage(**usage), cost_usd=cost_usd)
+
+
+@pytest.mark.parametrize(
+    ("kind", "counter"),
+    [
+        (AttemptKind.FIRST, None),
+        (AttemptKind.RETRY, "retries"),
+        (AttemptKind.FALLBACK, "fallbacks"),
+        (AttemptKind.CASCADE, "cascades"),
+        (AttemptKind.HEDGE, "hedges"),
+    ],
+)
+def test_each_kind_of_attempt_has_its_counter(kind, counter):
+    tally = Tally()
+    tally.count_kind(kind)
+    tally.count_kind(kind)
+    counted = {name: getattr(tally, name) for name in ("retries", "fallbacks", "cascades", "hedges")}
+    assert {name: count for name, count in counted.items() if count} == ({counter: 2} if counter else {})
+
+
+def test_every_kind_is_known():
+    assert len(AttemptKind) == 5
+
+
+def test_usage_and_cost_add_up():
+    tally = Tally()
+    tally.count_usage(answer(0.25, input_tokens=10, output_tokens=5))
+    tally.count_usage(answer(None, input_tokens=1, output_tokens=2))
+    tally.count_usage(answer(0.5))
+    assert (tally.input_tokens, tally.output_tokens, tally.cost_usd) == (11, 7, 0.75)
+
+
+def test_the_snapshot_holds_every_count_and_does_not_follow():
+    tally = Tally()
+    names = ("calls", "failures", "cancelled", "retries", "fallbacks", "cascades", "hedges",
+             "input_tokens", "output_tokens", "cost_usd")  # fmt: skip
+    for value, name in enumerate(names, start=1):
+        setattr(tally, name, value)
+    tally.latency.observe(2.0)
+    snapshot = tally.as_agent()
+    assert [getattr(snapshot, name) for name in names] == list(range(1, len(names) + 1))
+    assert snapshot.latency_s.p50 == pytest.approx(2.0, rel=0.06)
+    tally.calls += 1
+    assert snapshot.calls == 1
+
+
+def test_a_new_tally_is_an_empty_snapshot():
+    assert Tally().as_agent() == AgentMetrics()
