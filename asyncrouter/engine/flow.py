@@ -111,7 +111,6 @@ class Flow:
         attempt = self._attempt
         if attempt is not None and self._assembler.is_complete(self._asked):
             await self._complete(attempt)  # the caller has the whole answer, and does not care for what follows
-        self._ready.clear()
         await self._end(GeneratorExit())
 
     async def _advance(self) -> None:

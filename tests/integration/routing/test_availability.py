@@ -6,7 +6,14 @@ import anyio
 import pytest
 from routed import EXACT, routed
 
-from asyncrouter import AllAttemptsFailed, NoDeploymentAvailable, RateLimited, ServerError
+from asyncrouter import (
+    AllAttemptsFailed,
+    ContentFiltered,
+    InvalidRequest,
+    NoDeploymentAvailable,
+    RateLimited,
+    ServerError,
+)
 from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
 
 ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
@@ -98,6 +105,44 @@ async def test_a_probe_that_a_caller_leaves_is_given_back():
         await anyio.sleep(5.0)
         with anyio.move_on_after(1.0):
             await r.ask()
+        assert (await r.ask()).text == "back"
+
+
+@pytest.mark.parametrize("error", [InvalidRequest, ContentFiltered])
+async def test_a_probe_that_meets_a_fault_of_the_request_is_given_back(error):
+    script = {"a": [Fail(ServerError), Fail(error), Reply("back")], "b": Reply("b")}
+    async with routed(script, breaker={"failures": 1, "open_s": 5.0}) as r:
+        await r.ask()
+        await anyio.sleep(5.0)
+        await r.fails(error)
+        assert r.router.metrics().deployments["a"].breaker == "half_open"
+        assert (await r.ask()).text == "back"
+
+
+async def test_a_probe_that_is_told_to_wait_is_given_back():
+    script = {"a": [Fail(ServerError), Fail(RateLimited, retry_after_s=3.0), Reply("back")], "b": Reply("b")}
+    async with routed(script, breaker={"failures": 1, "open_s": 5.0}) as r:
+        await r.ask()
+        await anyio.sleep(5.0)
+        assert (await r.ask()).text == "b"
+        assert r.state("a").ready_at - anyio.current_time() == pytest.approx(3.0)
+        await anyio.sleep(3.0)
+        assert (await r.ask()).text == "back"
+
+
+async def test_many_callers_that_leave_do_not_wedge_a_half_open_breaker():
+    script = [Fail(ServerError), *[Hang()] * 100, Reply("back")]
+    groups = {"chat": {**ALONE["chat"], "breaker": {"failures": 1, "open_s": 5.0}}}
+    async with routed(script, groups=groups) as r:
+        await r.fails(AllAttemptsFailed)
+        await anyio.sleep(5.0)
+
+        async def leave():
+            with anyio.move_on_after(0.5):
+                await r.ask()
+
+        for _ in range(100):
+            await together(*[leave] * 10)
         assert (await r.ask()).text == "back"
 
 
@@ -260,6 +305,47 @@ async def test_a_stream_holds_its_slot_until_it_is_left():
 
         await together(stream, stream)
         assert r.timeline == [("a", 0.0), ("a", 1.0)]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_deployment_set_aside_while_its_slot_was_waited_for_is_passed_over(streamed):
+    script = {"a": [Slow(3, then=Fail(ServerError)), Reply("a")], "b": Reply("b"), "c": Reply("c")}
+    groups = {
+        "chat": {"deployments": ["a", "b"], "retry": "none", "breaker": {"failures": 1}},
+        "other": {"deployments": ["a"], "retry": "none", "breaker": {"failures": 1}, "fallbacks": ["last"]},
+        "last": {"deployments": ["c"]},
+    }
+    async with routed(script, groups=groups, deployments={"a": {"limits": {"concurrency": 1}}}) as r:
+        replies = {}
+
+        async def later(model):
+            await anyio.sleep(1.0)
+            replies[model] = (await r.read(model=model))[1] if streamed else await r.ask(model=model)
+
+        await together(r.ask, lambda: later("chat"), lambda: later("other"))
+        assert {model: reply.text for model, reply in replies.items()} == {"chat": "b", "other": "c"}
+        for reply in replies.values():
+            assert reply.trace.notes[0] == "a was set aside meanwhile"
+        assert anyio.current_time() == 3.0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_deployment_alone_that_was_set_aside_meanwhile_is_waited_for(streamed):
+    script = [Slow(3, then=Fail(ServerError)), Reply("back")]
+    groups = {"chat": {**ALONE["chat"], "breaker": {"failures": 1, "open_s": 4.0, "open_cap_s": 4.0}}}
+    async with routed(script, groups=groups, deployments={"a": {"limits": {"concurrency": 1}}}) as r:
+
+        async def first():
+            await r.fails(AllAttemptsFailed)
+
+        async def second():
+            await anyio.sleep(1.0)
+            reply = (await r.read())[1] if streamed else await r.ask()
+            assert reply.text == "back"
+            assert reply.trace.waits == 1
+
+        await together(first, second)
+        assert 5.0 <= anyio.current_time() <= 7.0
 
 
 async def test_an_attempts_timeout_does_not_run_while_it_waits_for_a_slot():

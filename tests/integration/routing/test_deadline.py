@@ -9,8 +9,15 @@ import anyio
 import pytest
 from routed import EXACT, routed
 
-from asyncrouter import AllAttemptsFailed, DeadlineExceeded, NoDeploymentAvailable, ServerError, hookimpl
-from asyncrouter.testing import Fail, Hang, Reply, Slow
+from asyncrouter import (
+    AllAttemptsFailed,
+    ConnectionFailed,
+    DeadlineExceeded,
+    NoDeploymentAvailable,
+    ServerError,
+    hookimpl,
+)
+from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, fake_router
 
 ALONE = {"chat": {"deployments": ["a"], "retry": EXACT}}
 
@@ -83,12 +90,30 @@ async def test_nothing_starts_after_it_when_a_failure_comes_at_that_very_moment(
 
 
 async def test_nor_when_the_connection_is_lost_at_that_very_moment():
-    from asyncrouter import ConnectionFailed
-
     lost = Fail(ConnectionFailed("gone", lost_before_answer=True))
     async with routed({"a": Slow(5, then=lost), "b": Reply()}) as r:
         await r.fails(DeadlineExceeded, deadline_s=5.0)
         assert r.called == ["a"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_nor_when_the_event_loop_was_blocked_until_after_it(lost):
+    class Moved:
+        seconds = 0.0
+
+        def now(self):
+            return self.seconds
+
+    def block(_request, _deployment, _number):
+        clock.seconds = 100.0
+        return Fail(ConnectionFailed("gone", lost_before_answer=lost))
+
+    clock = Moved()
+    provider = FakeProvider({"a": block, "b": Reply()}, clock=clock)
+    async with fake_router(provider, clock=clock) as router:
+        with pytest.raises(DeadlineExceeded, match="attempts: a ConnectionFailed"):
+            await router.generate("hi", deadline_s=5.0)
+    assert len(provider.calls) == 1
 
 
 async def test_waiting_for_a_slot_counts():

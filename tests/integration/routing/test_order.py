@@ -13,15 +13,18 @@ from asyncrouter import (
     ConnectionFailed,
     ContentFiltered,
     ContextWindowExceeded,
+    GiveUp,
     InvalidRequest,
     ModelNotFound,
     Overloaded,
     QuotaExhausted,
     RateLimited,
+    Retry,
     ServerError,
     UnknownModelGroup,
+    hookimpl,
 )
-from asyncrouter.testing import Fail, Hang, Reply
+from asyncrouter.testing import Fail, Hang, Reply, Slow
 
 LOST = Fail(ConnectionFailed("gone", lost_before_answer=True))
 REFUSED = Fail(ConnectionFailed)
@@ -194,7 +197,12 @@ async def test_no_patience_for_a_deployment_that_hangs():
 
 async def test_no_patience_with_an_open_breaker():
     groups = {
-        "chat": {"deployments": ["a"], "retry": EXACT, "fallbacks": ["other"], "breaker": {"failures": 1}},
+        "chat": {
+            "deployments": ["a"],
+            "retry": EXACT,
+            "fallbacks": ["other"],
+            "breaker": {"failures": 1, "open_s": 1.0, "open_cap_s": 1.0},
+        },
         "other": {"deployments": ["x"]},
     }
     async with routed({"a": Fail(ServerError), "x": Reply("from x")}, groups=groups) as r:
@@ -208,6 +216,28 @@ async def test_no_patience_when_the_shared_budget_is_spent():
         reply = await r.ask()
     assert reply.text == "from x"
     assert "retry budget exhausted" in reply.trace.notes
+
+
+async def test_the_time_that_the_upstream_asked_for_counts_too():
+    class Hasty:
+        @hookimpl
+        def asyncrouter_retry(self):
+            return Retry(0.5)
+
+    script = {
+        "a": Fail(ServerError),
+        "b": [Fail(RateLimited, retry_after_s=2.6), Reply()],
+        "x": Reply("x"),
+        "y": Reply(),
+    }
+    async with routed(script, groups=TWO_GROUPS, plugins=[Hasty()]) as r:
+        assert (await r.ask()).text == "x"
+        assert r.timeline == [("a", 0.0), ("b", 0.0), ("x", 0.0)]
+    script["b"] = [Fail(RateLimited, retry_after_s=2.4), Reply("b")]
+    async with routed(script, groups=TWO_GROUPS, plugins=[Hasty()]) as r:
+        started = anyio.current_time()
+        assert (await r.ask()).text == "b"
+        assert r.timeline[2][1] - started == pytest.approx(2.4)
 
 
 # ---------------------------------------------------------------- 4: fallback groups
@@ -264,7 +294,7 @@ async def test_the_fallback_groups_own_settings_hold_there():
 
 
 async def test_an_unknown_group_named_by_a_plugin_is_told_with_the_nearest_name():
-    from asyncrouter import Fallback, hookimpl
+    from asyncrouter import Fallback
 
     class Wrong:
         @hookimpl
@@ -361,6 +391,51 @@ async def test_rounds_need_the_shared_budget():
         error = await r.fails(AllAttemptsFailed)
     assert r.timeline[:2] == [("a", 0), ("b", 0)]
     assert len(error.errors) == 2
+
+
+async def test_a_round_that_the_budget_refuses_after_its_wait_is_not_begun():
+    """Both requests wait for the same second; the first to wake takes what the budget allows."""
+    fail = Fail(ServerError)
+    script = {"a": [fail, fail, Slow(5, then=Reply("a"))], "b": [fail, fail, Reply("too much")]}
+    async with routed(
+        script, retry=EXACT, patience_s=0, settings={"retry_budget": 0.0, "retry_floor": 1}, breaker={"failures": 9}
+    ) as r:
+        ends = []
+
+        async def ask():
+            try:
+                ends.append((await r.ask()).text)
+            except AllAttemptsFailed as error:
+                ends.append((len(error.errors), error.trace.notes[-1]))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            tasks.start_soon(ask)
+        assert ends == [(2, "retry budget exhausted"), "a"]
+        assert sorted(r.called) == ["a", "a", "a", "b", "b"]
+
+
+async def test_a_retry_that_the_budget_refuses_goes_elsewhere():
+    class First:
+        @hookimpl
+        def asyncrouter_retry(self, trace):
+            return Retry(1.0, before_fallback=True) if trace.waits == 0 else GiveUp()
+
+    fail = Fail(ServerError)
+    script = {"a": [fail, fail, Slow(5, then=Reply("a")), Reply("too much")], "b": Reply("b")}
+    settings = {"retry_budget": 0.0, "retry_floor": 1}
+    async with routed(script, settings=settings, plugins=[First()]) as r:
+        replies = []
+
+        async def ask():
+            replies.append(await r.ask())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            tasks.start_soon(ask)
+        assert [reply.text for reply in replies] == ["b", "a"]
+        assert kinds(replies[0]) == [("a", "first"), ("b", "fallback")]
+        assert replies[0].trace.attempts[1].reason == "after ServerError on a"
 
 
 async def test_the_error_names_every_attempt_and_the_last_as_its_cause():

@@ -402,6 +402,21 @@ async def test_a_guard_that_fails_in_the_middle_cancels_the_attempt():
         r.router.unregister(guard)
 
 
+async def test_a_guard_that_fails_after_the_last_chunk_fails_the_call():
+    async def fail(chunks, request):
+        async for chunk in chunks:
+            yield chunk
+        raise ZeroDivisionError
+
+    guard = Guard(fail)
+    async with routed(plugins=[guard]) as r:
+        with pytest.raises(PluginContractError):
+            await r.read()
+        assert r.router.metrics().total.failures == 1
+        assert r.router.metrics().deployments["a"].failures == 0
+        r.router.unregister(guard)
+
+
 async def test_the_response_is_what_the_caller_saw():
     async def shout(chunks, request):
         async for chunk in chunks:

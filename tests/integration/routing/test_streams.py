@@ -644,6 +644,26 @@ async def test_an_upstream_that_does_not_close_is_not_waited_for():
         assert r.state("a").in_flight == 0
 
 
+async def test_an_upstream_is_closed_also_when_the_call_is_cancelled():
+    closed = []
+
+    async def close():
+        await anyio.sleep(0.5)
+        closed.append(anyio.current_time())
+
+    provider = Clinging(close, a=[[delta("one "), delta("two"), STOP]])
+    async with routed(provider, groups=ALONE) as r:
+        with anyio.move_on_after(2.0):
+            async with r.stream():
+                await anyio.sleep(100.0)
+        assert closed == [2.5]
+        provider.after = nothing
+
+
+async def nothing():
+    pass
+
+
 async def test_an_upstream_that_closes_with_an_error_harms_nobody():
     async def fail():
         raise OSError("broken pipe")
