@@ -138,7 +138,7 @@ async def test_a_plugin_that_breaks_ends_the_race():
                 raise LookupError("mine")
             return await call(request, deployment)
 
-    async with routed(Hang(), hedge=HEDGE, plugins=[Breaks()]) as r:
+    async with routed(Hang(), hedge=HEDGE, plugins=[Breaks()], alive=False) as r:
         error = await r.fails(PluginContractError)
         assert error.hook == "asyncrouter_around_attempt"
         assert {str(one.outcome) for one in error.trace.attempts} == {"failed", "cancelled"}
