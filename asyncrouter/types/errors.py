@@ -91,7 +91,7 @@ class UnknownStrategy(ConfigError):
 class PluginError(AsyncRouterError):
     """A plugin misbehaved.  ``plugin`` names it (with its distribution when known), ``hook`` the hook concerned."""
 
-    def __init__(self, message: str, *, plugin: str = "", hook: str = "") -> None:
+    def __init__(self, message: str = "", *, plugin: str = "", hook: str = "") -> None:
         self.plugin = plugin
         self.hook = hook
         super().__init__(message)

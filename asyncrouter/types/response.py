@@ -96,9 +96,8 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The answer's text; "" when it holds none (a tool call, say)."""
-        content = self.message.get("content")
-        return content if isinstance(content, str) else ""
+        """The answer's text, parts of it joined; "" when it holds none (a tool call, say)."""
+        return _text_in(self.message)
 
     @property
     def tool_calls(self) -> Sequence[Mapping[str, Any]]:
@@ -133,8 +132,7 @@ class Chunk:
     @property
     def text(self) -> str:
         """The text this chunk adds to the answer; "" when it adds none."""
-        content = self.delta.get("content")
-        return content if isinstance(content, str) else ""
+        return _text_in(self.delta)
 
     @property
     def finish_reason(self) -> str | None:
@@ -149,6 +147,16 @@ class Chunk:
         if not isinstance(choices, (list, tuple)):
             return False
         return any(_carries_output(choice.get("delta")) for choice in choices if isinstance(choice, Mapping))
+
+
+def _text_in(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, (list, tuple)):
+        return ""
+    texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _carries_output(delta: object) -> bool:
