@@ -16,6 +16,8 @@ from asyncrouter.types.errors import Disposition, ProviderError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+OPTIONS = {"initial_delay_s": "initial_delay", "factor": "backoff_factor", "cap_s": "cap"}
+"""The formula's options whose names differ here."""
 
 
 class Backoff:
@@ -32,9 +34,16 @@ class Backoff:
         retry_on: tuple[type[BaseException], ...] | type[BaseException] | None = None,
         random: random_numbers.Random | None = None,
     ) -> None:
-        self._formula = ExponentialRetry(
-            max_retries=max_retries, initial_delay_s=initial_delay, factor=backoff_factor, cap_s=cap, jitter=jitter
-        )
+        try:
+            self._formula = ExponentialRetry(
+                max_retries=max_retries, initial_delay_s=initial_delay, factor=backoff_factor, cap_s=cap, jitter=jitter
+            )
+        except ValueError as error:
+            option, _, problem = str(error).partition(":")
+            raise ValueError(f"{OPTIONS.get(option, option)}:{problem}") from None
+        kinds = retry_on if isinstance(retry_on, tuple) else (ProviderError if retry_on is None else retry_on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise ValueError(f"retry_on: expected an exception class or a tuple of them, not {retry_on!r}")
         self._retry_on = retry_on
         self._random = random or random_numbers.Random()  # noqa: S311 - jitter is no secret
 
@@ -74,6 +83,8 @@ def with_exponential_backoff(function: Callable[..., Any] | None = None, /, **op
     decoration when an option is out of its range.
     """
     backoff = Backoff(**options)
+    if function is not None and not callable(function):
+        raise TypeError(f"with_exponential_backoff: expected a function, not {function!r}; give options by their names")
     return _wrapped(function, backoff) if function is not None else functools.partial(_wrapped, backoff=backoff)
 
 
