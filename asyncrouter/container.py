@@ -36,22 +36,26 @@ class ContainerFactory:
         and ``config()``, the mapping it was made of.  A configuration with ``groups`` of its own takes no defaults.
         A wrong one raises :class:`~asyncrouter.types.errors.ConfigError` when one of them is first asked for.
         """
-        given = dict(config or {})
-        merged = given if "groups" in given or "deployments" in given else merge(DEFAULTS, given)
+        given = config or {}
+        merged = merge({} if "groups" in given or "deployments" in given else DEFAULTS, given)
         container = containers.DynamicContainer()
         container.config = providers.Object(merged)
         container.router = providers.Singleton(Router.from_config, merged)
         container.model_manager = providers.Singleton(ModelManager, config=merged)
-        for agent in merged.get("agents") or {}:
+        agents = merged.get("agents")
+        for agent in agents if isinstance(agents, Mapping) else ():
             manager = providers.Singleton(ModelManagerProvider.create_for_agent, agent, config=merged)
             setattr(container, f"{agent}_model_manager", manager)
         return container
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *over* laid over *under*: mappings are merged key by key, anything else is replaced."""
-    merged = dict(under)
+    """Return *over* laid over *under*: mappings are merged key by key, anything else is replaced.
+
+    The mappings in the result are all new, so that writing to it changes neither of the two.
+    """
+    merged = {key: merge({}, value) if isinstance(value, Mapping) else value for key, value in under.items()}
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        merged[key] = merge(below if isinstance(below, Mapping) else {}, value) if isinstance(value, Mapping) else value
     return merged

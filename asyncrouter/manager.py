@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from typing import Any, Self
 
 import attrs
 
 from asyncrouter.config.catalogue import GroupPlan, build_catalogue
+from asyncrouter.config.checks import fault, share
 from asyncrouter.config.loading import load_config
-from asyncrouter.config.names import DEFAULT_GROUP
-from asyncrouter.config.schema import DeploymentSettings, GroupSettings, RouterConfig
+from asyncrouter.config.names import DEFAULT_GROUP, find_target
+from asyncrouter.config.schema import (
+    CONTENT_FILTER,
+    DeploymentSettings,
+    GroupSettings,
+    RouterConfig,
+    TwoModelSettings,
+)
 from asyncrouter.config.two_model import two_model_config
 from asyncrouter.router import AgentRouter, Router, Source
 from asyncrouter.strategies.estimators.heuristic import HeuristicEstimator
 from asyncrouter.sync import SyncAgentRouter, SyncRouter
-from asyncrouter.types.errors import ConfigError, ConfigFault
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.request import Prompt, Request, checked_complexity, messages_of
 from asyncrouter.types.response import Response
@@ -35,7 +42,8 @@ class ModelManager:
     overridden by complexity.
 
     *config* is any source of :meth:`Router.from_config <asyncrouter.router.Router.from_config>`; the first two
-    deployments of its default group are the models where none are named here.  *router* is a router that exists
+    deployments of its default group are the models where none are named here.  The retry arguments go with
+    *primary_model*; where the models come from a configuration, its retries do.  *router* is a router that exists
     already, whose own configuration then decides; it stays the caller's to close.  With neither, and no model named,
     the embedded default answers.
 
@@ -62,10 +70,16 @@ class ModelManager:
         self._estimator = HeuristicEstimator()
         self._given_router = router
         self._own_router: SyncRouter | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+        if complexity_threshold is not None:
+            share(None, attrs.fields(TwoModelSettings).complexity_threshold, complexity_threshold)
         if router is not None:
             plan = (router.calls if isinstance(router, SyncRouter) else router).plan(agent)
             self._config: RouterConfig | None = None
         else:
+            if primary_model is None and backup_model is not None:
+                raise fault("backup_model", "there is no primary_model to back up", "name both, or neither")
             if primary_model is not None:
                 base = _without_default(load_config(config)) if config is not None else None
                 config = two_model_config(
@@ -141,10 +155,11 @@ class ModelManager:
         }
 
     def close(self) -> None:
-        """Close the manager's own router; one that was given stays open."""
-        router, self._own_router = self._own_router, None
-        if router is not None:
-            router.close()
+        """Close the manager's own router, for good; its metrics stay.  A router that was given stays open."""
+        with self._opening:
+            self._closed = True
+            if self._own_router is not None:
+                self._own_router.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -157,25 +172,30 @@ class ModelManager:
     def _asked(self, model: str | None, complexity: float | None) -> str | None:
         """Return the name to ask the router for: the facade's rule."""
         complexity = checked_complexity(complexity)
-        if self._given_router is not None:
+        if self._config is None:
             return model
         if model is None:
             hard = complexity is not None and complexity >= self.complexity_threshold
             return BACKUP_FIRST if hard and self.backup_model is not None else PRIMARY_FIRST
-        return {self.primary_model: PRIMARY_FIRST, self.backup_model: BACKUP_FIRST}.get(model, model)
+        orders = {self.primary_model: PRIMARY_FIRST, self.backup_model: BACKUP_FIRST}
+        return orders.get(_deployed(model, self._config), model)
 
     def _calls(self) -> SyncRouter | SyncAgentRouter:
         if isinstance(self._given_router, Router):
             raise RuntimeError(
                 "this manager was given an async Router: await generate_async(), or give it a SyncRouter"
             )
-        if self._given_router is not None:
-            router = self._given_router
-        else:
+        router = self._opened() if self._given_router is None else self._given_router
+        return router if self.agent is None else router.for_agent(self.agent)
+
+    def _opened(self) -> SyncRouter:
+        """Return the manager's own router, made by the first of the threads that call."""
+        with self._opening:
+            if self._closed:
+                raise RuntimeError("this manager is closed; make a new one")
             if self._own_router is None:
                 self._own_router = SyncRouter.from_config(self._config).__enter__()
-            router = self._own_router
-        return router if self.agent is None else router.for_agent(self.agent)
+            return self._own_router
 
     def _metrics(self) -> Metrics | None:
         router = self._given_router or self._own_router
@@ -204,7 +224,7 @@ class ModelManagerProvider:
 def _without_default(config: RouterConfig) -> RouterConfig:
     """Return *config* less its default group, which the models that are named here make anew."""
     groups = {name: group for name, group in config.groups.items() if name != DEFAULT_GROUP}
-    return attrs.evolve(config, groups=groups)
+    return attrs.evolve(config, groups=groups, router=attrs.evolve(config.router, default=None))
 
 
 def _facade_config(config: RouterConfig, agent: str | None) -> tuple[RouterConfig, GroupPlan]:
@@ -212,10 +232,14 @@ def _facade_config(config: RouterConfig, agent: str | None) -> tuple[RouterConfi
     catalogue = build_catalogue(config)
     if agent is not None and agent not in catalogue.agents:
         known = ", ".join(sorted(catalogue.agents)) or "none"
-        raise ConfigError(faults=[ConfigFault(f"agents.{agent}", "no such agent", f"known: {known}")])
-    plan = catalogue.agents[agent].plan if agent is not None else catalogue.resolve(None)
+        raise fault(f"agents.{agent}", "no such agent", f"known: {known}")
+    if agent is not None:
+        plan = catalogue.agents[agent].plan
+    else:
+        plan = None if catalogue.default is None else catalogue.resolve(None)
     if plan is None:
-        raise ConfigError(faults=[ConfigFault(f"agents.{agent}", "there is no model to ask", "set model_name")])
+        path, cure = ("router.default", "set it") if agent is None else (f"agents.{agent}", "set model_name")
+        raise fault(path, "there is no model to ask", f"{cure}, or name a primary_model")
     models = plan.group.deployments[:2]
     implied = {
         one.name: DeploymentSettings(provider=one.provider, model=one.model)
@@ -233,13 +257,17 @@ def _facade_config(config: RouterConfig, agent: str | None) -> tuple[RouterConfi
 
 def _ordered(plan: GroupPlan, names: tuple[str, ...]) -> GroupSettings:
     group = plan.group
+    uses = [spec.use for spec in plan.fallbacks]
     return GroupSettings(
         deployments=names,
         estimate=plan.estimate,
         retry=plan.retry,
         filters=plan.filters,
         judge=plan.judge,
+        hedge=plan.hedge,
+        fallback=None if uses[0] == "next" else plan.fallbacks[0],
         fallbacks=group.fallbacks,
+        fallback_on=(CONTENT_FILTER,) if CONTENT_FILTER in uses else (),
         patience_s=group.patience_s,
         deadline_s=group.deadline_s,
         max_attempts=group.max_attempts,
@@ -247,3 +275,9 @@ def _ordered(plan: GroupPlan, names: tuple[str, ...]) -> GroupSettings:
         on_interrupt=group.on_interrupt,
         params=group.params,
     )
+
+
+def _deployed(model: str, config: RouterConfig) -> str:
+    """Return the deployment's name where *model* is another name for it ("openai/gpt-4"), else *model* itself."""
+    target = None if model in config.groups else find_target(model, config.deployments, config.providers)
+    return model if target is None or target.deployment is None else target.deployment
