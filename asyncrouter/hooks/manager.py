@@ -8,6 +8,7 @@ module of its implementations.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import types
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ import attrs
 import pluggy
 
 from asyncrouter.hooks.markers import PROJECT
-from asyncrouter.hooks.registry import did_you_mean
 from asyncrouter.hooks.specs import HookSpecs
 from asyncrouter.types.errors import PluginContractError
 
@@ -157,8 +157,7 @@ def _check_implementation(plugin: str, hook: str, function: Callable[..., Any], 
     if hook not in ARGUMENTS:
         if options.get("optionalhook"):
             return
-        known = did_you_mean(hook, HOOKS) or f"there are: {', '.join(HOOKS)}"
-        raise _refused(plugin, hook, f"there is no such hook; {known}")
+        raise _refused(plugin, hook, f"there is no such hook; {_nearest(hook)}")
     if options.get("wrapper") or options.get("hookwrapper"):
         problem = (
             "wrappers do not work on this hook; implement asyncrouter_around_attempt or asyncrouter_around_request"
@@ -167,6 +166,12 @@ def _check_implementation(plugin: str, hook: str, function: Callable[..., Any], 
     problem = _argument_problem(hook, function) or _kind_problem(hook, function)
     if problem:
         raise _refused(plugin, hook, problem)
+
+
+def _nearest(hook: str) -> str:
+    names = {name.removeprefix(PREFIX): name for name in HOOKS}  # with the prefix, any two would look alike
+    near = difflib.get_close_matches(hook.removeprefix(PREFIX), names, n=1)
+    return f'did you mean "{names[near[0]]}"?' if near else f"there are: {', '.join(HOOKS)}"
 
 
 def _argument_problem(hook: str, function: Callable[..., Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 from asyncrouter.types.deployments import Deployment
@@ -27,6 +29,10 @@ class Estimate:
             raise ValueError(f"complexity: expected a number from 0 to 1, not {value!r}")
 
 
+def _all(deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
+    return tuple(deployments)
+
+
 @attrs.frozen(kw_only=True)
 class Selection:
     """Deployments in the order in which to try them, best first, with the reason.
@@ -35,7 +41,7 @@ class Selection:
     ``parallel`` = k races the first k of them.
     """
 
-    deployments: tuple[Deployment, ...] = attrs.field()
+    deployments: tuple[Deployment, ...] = attrs.field(converter=_all)
     reason: str = ""
     propensity: float = attrs.field(default=1.0)
     parallel: int = attrs.field(default=1)

@@ -28,6 +28,9 @@ def test_a_selection_names_a_deployment():
     assert Selection(deployments=(A,)) == Selection(deployments=(A,), propensity=1.0, parallel=1, reason="")
     with pytest.raises(ValueError, match=r"deployments: .* return None to decline"):
         Selection(deployments=())
+    assert Selection(deployments=[A]).deployments == (A,)
+    with pytest.raises(TypeError):
+        Selection(deployments=A)
 
 
 @pytest.mark.parametrize("propensity", [0.0, -0.5, 1.001, math.nan, math.inf])
