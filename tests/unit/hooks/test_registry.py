@@ -196,15 +196,15 @@ def test_installed_plugins_are_looked_at_once_and_only_for_a_name_that_is_not_bu
 def test_failing_plugins_are_kept_and_told_and_harm_nobody(installed):
     installed.points += [
         EntryPoint("z", plugin_of(lambda registry: registry.judge("word", make_word)), distribution("asyncrouter-z")),
-        EntryPoint("a", ImportError("no torch"), distribution("asyncrouter-a")),
         EntryPoint("b", object()),
+        EntryPoint("a", ImportError("no torch"), distribution("asyncrouter-a")),
     ]
     registry = Registry()
     registry.load_installed()
     assert registry.names("judge") == ["word"]
     assert [str(failure) for failure in registry.failures] == [
         "asyncrouter-a: cannot be imported: ImportError: no torch",
-        f"module_of_the_plugin: no @hookimpl asyncrouter_register(registry) in {installed.points[2].plugin!r}",
+        f"module_of_the_plugin: no @hookimpl asyncrouter_register(registry) in {installed.points[1].plugin!r}",
     ]
     assert [failure.plugin for failure in registry.failures] == ["asyncrouter-a", "module_of_the_plugin"]
     assert all(isinstance(failure, PluginError) and failure.hook for failure in registry.failures)
