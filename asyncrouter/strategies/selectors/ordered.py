@@ -45,11 +45,11 @@ class WeightedSelector:
         if total <= 0:
             return Selection(deployments=candidates, reason="no weights: configured order")
         draw = state.random.expovariate
-        keyed = [(draw(weight) if weight > 0 else float("inf"), place, weight) for place, weight in enumerate(weights)]
-        keyed.sort()
-        share = keyed[0][2] / total
+        keyed = [(weight <= 0, draw(weight) if weight > 0 else 0.0, place) for place, weight in enumerate(weights)]
+        places = [place for _, _, place in sorted(keyed)]
+        share = weights[places[0]] / total
         return Selection(
-            deployments=tuple(candidates[place] for _, place, _ in keyed),
+            deployments=tuple(candidates[place] for place in places),
             reason=f"drawn with probability {share:.2f}",
             propensity=share,
         )

@@ -4,7 +4,7 @@ from collections import Counter
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncrouter.strategies.selectors.ordered import PrioritySelector, RoundRobinSelector, WeightedSelector
@@ -54,6 +54,7 @@ def test_weighted_is_repeatable(deploy, fleet):
     assert first == second
 
 
+@example(weights=[0.0, 5e-324], seed=0)  # so small that its draw is infinite
 @given(weights=st.lists(st.floats(0, 1000), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_weighted_is_a_permutation_with_the_firsts_share(weights, seed):
     candidates = weigh(*weights)
@@ -64,6 +65,11 @@ def test_weighted_is_a_permutation_with_the_firsts_share(weights, seed):
     assert found.propensity == pytest.approx(expected)
     worthless = [not one.weight for one in found.deployments]
     assert worthless == sorted(worthless)
+
+
+def test_a_tiny_weight_is_no_last_resort(fleet):
+    found = WeightedSelector().asyncrouter_select(weigh(0.0, 5e-324), fleet())
+    assert (names(found), found.propensity) == (["1", "0"], 1.0)
 
 
 def test_weight_nought_is_a_last_resort_in_order(fleet):
