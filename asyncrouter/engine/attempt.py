@@ -191,14 +191,16 @@ def tell_change(step: Step, before: BreakerState, after: BreakerState) -> None:
 
 
 def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
-    """Return the scope of *step*, or ``None`` when breaker or retry budget do not let it begin now.
+    """Return the scope of *step*, or ``None`` when its deployment or the retry budget do not let it begin now.
 
-    Everything that the scope hands back is taken here and in its ``__enter__``, with no await between.
+    Since it was chosen others may have begun, failed or been told to wait, as while it waited for its slot.  Everything
+    that the scope hands back is taken here and in its ``__enter__``, with no await between.
     """
     now = fleet.now()
-    breaker = fleet[step.deployment.name].breaker
+    state = fleet[step.deployment.name]
+    breaker = state.breaker
     before = breaker.state
-    if step.budgeted and not fleet.budget.allows(now):
+    if state.ready_at > now or (step.budgeted and not fleet.budget.allows(now)):
         return None
     permit = breaker.admit(now)
     if permit is None:

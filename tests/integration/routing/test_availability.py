@@ -365,6 +365,25 @@ async def test_requests_per_minute_are_kept():
         assert [round(moment) for _, moment in r.timeline] == [0, 0, 30, 60]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_rate_is_kept_by_those_who_queued_for_a_slot(streamed):
+    limits = {"rpm": 2, "concurrency": 1}
+    async with routed(Slow(0.1), groups=ALONE, deployments={"a": {"limits": limits}}) as r:
+
+        async def one():
+            await (r.read(deadline_s=1000) if streamed else r.ask(deadline_s=1000))
+
+        await together(*[one] * 5)
+        assert [round(moment) for _, moment in r.timeline] == [0, 0, 30, 60, 90]
+
+
+async def test_a_cooldown_is_kept_by_those_who_queued_for_a_slot():
+    script = {"a": [Slow(1, then=Fail(RateLimited, retry_after_s=20)), Reply("a")], "b": Reply("b")}
+    async with routed(script, deployments={"a": {"limits": {"concurrency": 1}}}) as r:
+        await together(r.ask, r.ask)
+        assert r.timeline == [("a", 0.0), ("b", 1.0), ("b", 1.0)]
+
+
 async def test_over_its_rate_another_deployment_answers():
     async with routed(deployments={"a": {"limits": {"rpm": 2}}}) as r:
         assert [(await r.ask()).deployment for _ in range(4)] == ["a", "a", "b", "b"]
