@@ -11,8 +11,10 @@ TTL_S = 10.0
 class RetryBudget:
     """Allows extra attempts up to a share of the first attempts of the last :data:`TTL_S` seconds.
 
-    ``share`` is 0.2 by default, the value on which Finagle, Envoy and failsafe agree.  Up to ``floor`` extra attempts
-    may be under way at once whatever the share says (Envoy's minimum concurrency: 3): a quiet router may retry too.
+    ``share`` is 0.2 by default, the value on which Finagle, Envoy and failsafe agree.  A quiet router may retry too:
+    whatever the share says, ``floor`` extra attempts may be under way at once (Envoy's minimum concurrency: 3), and as
+    many begin a second on average (Finagle's minimum per second), for attempts that fail at once are hardly ever under
+    way.
     """
 
     __slots__ = ("_attempts", "_extra_in_flight", "_floor", "_share")
@@ -29,10 +31,10 @@ class RetryBudget:
 
     def allows(self, now: float) -> bool:
         """Tell whether one more extra attempt would be allowed now."""
-        if self._extra_in_flight < self._floor:
-            return True
         first, extra = self._attempts.totals(now)
-        return extra + 1 <= self._share * first
+        if extra + 1 <= self._share * first:
+            return True
+        return self._extra_in_flight < self._floor and extra < self._floor * TTL_S
 
     def withdraw(self, now: float) -> bool:
         """Allow one extra attempt, or refuse it; an allowed one must be handed back when it ends."""

@@ -95,10 +95,10 @@ OPERATIONS = st.lists(
 )
 
 
-@given(share=st.floats(0.0, 1.0), floor=st.integers(0, 4), operations=OPERATIONS)
+@given(share=st.floats(0.0, 1.0), floor=st.integers(0, 3), operations=OPERATIONS)
 def test_never_more_than_the_share_of_all_first_attempts_but_for_the_floor(share, floor, operations):
-    """A storm of any shape: what the share grants stays within it over the whole run, not only within a window."""
-    budget, now, firsts, extra, by_floor, running = RetryBudget(share, floor), 1000.0, 0, 0, 0, 0
+    """A storm of any shape: the share holds over the whole run, and the floor's bounds at every moment."""
+    budget, now, firsts, extra, by_floor, running = RetryBudget(share, floor), 1000.0, 0, 0, [], 0
     for operation, step_s in operations:
         now += step_s
         if operation == "first":
@@ -110,12 +110,28 @@ def test_never_more_than_the_share_of_all_first_attempts_but_for_the_floor(share
                 running -= 1
         elif operation == "spend":
             extra += budget.spend(now)
-        else:
-            may_by_floor = running < floor
-            if budget.withdraw(now):
-                running += 1
-                by_floor += may_by_floor
-                extra += not may_by_floor
-            else:
-                assert not may_by_floor
+        elif budget.withdraw(now):
+            by_share = extra + len(by_floor) + 1 <= share * firsts
+            if not by_share:
+                assert running < floor
+                by_floor.append(now)
+            extra += by_share
+            running += 1
         assert extra <= share * firsts
+        assert sum(moment > now - TTL_S for moment in by_floor) <= floor * TTL_S
+
+
+@pytest.mark.parametrize("rate", [1, 10, 100, 1000])
+def test_attempts_that_fail_at_once_do_not_slip_under_the_floor(rate):
+    """Nothing is ever under way here; every request would like to be retried five times."""
+    budget, attempts = RetryBudget(0.2, floor=3), 0
+    for number in range(20 * rate):
+        now = number / rate
+        budget.first_attempt(now)
+        attempts += 1
+        for _ in range(5):
+            if budget.withdraw(now):
+                budget.hand_back()
+                attempts += 1
+    assert attempts <= 20 * (rate + max(0.2 * rate * 1.1, 3 * 1.5))
+    assert attempts >= 20 * (rate + min(5 * rate, max(0.2 * rate * 0.9, 3 * 0.9)))
