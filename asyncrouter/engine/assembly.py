@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ class Assembler:
 
     def raw(self) -> dict[str, Any]:
         """Return the assembled chat completion."""
-        choices = [self._choices[index] for index in sorted(self._choices)]
+        choices = [_whole(self._choices[index]) for index in sorted(self._choices)]
         return {**self._top, "object": "chat.completion", "choices": choices}
 
     def _add_choice(self, piece: Mapping[str, Any]) -> None:
@@ -86,6 +87,22 @@ class Assembler:
                 merge(choice.setdefault("logprobs", {}), value)
             elif key not in {"delta", "index"} and value is not None:
                 choice[key] = value
+
+
+def _whole(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return *choice* with its tool calls in their order and, as in a plain answer, without the index that told it."""
+    message = choice["message"]
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return choice
+    ordered = sorted((call for call in calls if isinstance(call, dict)), key=_index_of)
+    without = [{key: value for key, value in call.items() if key != "index"} for call in ordered]
+    return {**choice, "message": {**message, "tool_calls": without}}
+
+
+def _index_of(call: dict[str, Any]) -> float:
+    index = call.get("index")
+    return index if isinstance(index, int) else math.inf
 
 
 def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:

@@ -67,8 +67,10 @@ async def test_it_is_what_a_plain_call_returns(reply):
         _, streamed = await r.read()
     assert (streamed.text, streamed.finish_reason, streamed.usage) == (plain.text, plain.finish_reason, plain.usage)
     assert (streamed.model, streamed.deployment, streamed.cost_usd) == (plain.model, plain.deployment, plain.cost_usd)
-    stripped = [{key: value for key, value in call.items() if key != "index"} for call in streamed.tool_calls]
-    assert stripped == list(plain.tool_calls)
+    assert list(streamed.tool_calls) == list(plain.tool_calls)
+    assert {key: value for key, value in streamed.message.items() if value} == {
+        key: value for key, value in plain.message.items() if value
+    }
 
 
 async def test_tool_calls_are_merged_piece_by_piece():
