@@ -283,6 +283,7 @@ class Course:
             return False
         if counted:
             self.trace.waiting(delay_s)
+            self._again_later = None  # the permission is spent: the failures after this wait are asked about anew
         else:
             self.trace.waited_s += delay_s
         await anyio.sleep(delay_s)

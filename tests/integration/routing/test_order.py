@@ -551,3 +551,11 @@ async def test_an_error_of_the_request_is_raised_itself_when_the_group_to_go_to_
         r.state("x").cool_until(1000.0)
         await r.fails(ContentFiltered)
         assert anyio.current_time() == 0.0
+
+
+async def test_a_wait_spends_the_permission_for_it():
+    retry = {**EXACT, "max_retries": 1}
+    async with routed(Fail(ServerError), groups={"chat": {"deployments": ["a"], "retry": retry}}) as r:
+        error = await r.fails(AllAttemptsFailed)
+        assert r.called == ["a", "a"]
+        assert error.trace.waits == 1
