@@ -84,9 +84,7 @@ class Flow:
 
     @property
     def deployment(self) -> str:
-        """The name of the deployment that streams or was the last to end; "" before any."""
-        if self._attempt is not None:
-            return self._attempt.step.deployment.name
+        """The name of the deployment whose attempt was the last to end; "" before any."""
         attempts = self._course.trace.attempts
         return attempts[-1].deployment if attempts else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import attrs
@@ -22,9 +22,9 @@ from asyncrouter.types.trace import TraceBuilder
 
 
 class StreamCall:
-    """One streamed call as an async iterator of what the caller sees; ``response`` is the assembled answer.
+    """One streamed call: ``anext`` gives what the caller sees, ``response`` is the assembled answer after the last.
 
-    It ends once: with the answer as soon as that is complete, or with whatever leaves it.
+    It ends once: with the answer, or with whatever leaves it.
     """
 
     def __init__(self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, slots: Slots) -> None:
@@ -44,10 +44,6 @@ class StreamCall:
         """Wait for the first output; it is the first chunk of the iteration."""
         self._first = await anext(self, None)
 
-    def __aiter__(self) -> Self:
-        """Return itself."""
-        return self
-
     async def __anext__(self) -> Chunk:
         """Return the next chunk; raise the typed error when the stream is interrupted for good."""
         if self._first is not None:
@@ -58,7 +54,7 @@ class StreamCall:
         try:
             if self._wrapped is not None:
                 return await self._next_wrapped(self._wrapped)
-            chunk = await self._flow.__anext__()
+            return await self._flow.__anext__()
         except StopAsyncIteration:
             self._closed = True
             self._answered(self._flow.response)
@@ -66,9 +62,6 @@ class StreamCall:
         except BaseException as error:
             await self._close(error)
             raise
-        if self._flow.response is not None:
-            self._answered(self._flow.response)
-        return chunk
 
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""

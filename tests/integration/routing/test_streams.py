@@ -19,6 +19,7 @@ from asyncrouter import (
     MalformedResponse,
     ServerError,
     StreamInterrupted,
+    hookimpl,
 )
 from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
 
@@ -342,8 +343,9 @@ async def test_a_rest_that_never_comes_is_no_answer(rest):
     assert caught.value.partial == "begun "
 
 
-async def test_a_rest_may_be_nothing_but_the_end():
-    provider = RawStreams(a=[[delta("all of it"), CUT]], b=[[ROLE, STOP]])
+@pytest.mark.parametrize("end", [STOP, {"choices": [{"index": 0, "finish_reason": "stop"}]}], ids=["delta", "bare"])
+async def test_a_rest_may_be_nothing_but_the_end(end):
+    provider = RawStreams(a=[[delta("all of it"), CUT]], b=[[ROLE, end]])
     async with routed(provider, on_interrupt="continue") as r:
         chunks, response = await r.read()
     assert (response.text, response.finish_reason) == ("all of it", "stop")
@@ -505,6 +507,35 @@ async def test_it_ends_the_recovery_after_an_interruption():
     async with routed(script, on_interrupt="continue") as r:
         with pytest.raises(DeadlineExceeded, match="attempts: a StreamInterrupted, b AttemptTimedOut"):
             await r.read(deadline_s=3.0)
+
+
+async def test_it_ends_a_recovery_that_a_plugin_holds_up():
+    class Slowly:
+        @hookimpl
+        async def asyncrouter_select(self, candidates):
+            if candidates[0].name == "x":
+                await anyio.sleep(100)
+
+    groups = {
+        "chat": {"deployments": ["a"], "on_interrupt": "continue", "retry": "none", "fallbacks": ["other"]},
+        "other": {"deployments": ["x"]},
+    }
+    slowly = Slowly()
+    async with routed({"a": Stream(WORDS, cut_after=2), "x": Reply()}, groups=groups, plugins=[slowly]) as r:
+        with pytest.raises(DeadlineExceeded, match="attempts: a StreamInterrupted"):
+            await r.read(deadline_s=3.0)
+        assert anyio.current_time() == 3.0
+        r.router.unregister(slowly)
+
+
+async def test_an_answer_without_a_word_that_ran_out_of_tokens_is_an_answer():
+    async with routed(RawStreams(a=[[ROLE, delta(finish="length"), USAGE]]), groups=ALONE) as r:
+        chunks, response = await r.read()
+        assert [chunk.finish_reason for chunk in chunks] == [None, "length"]
+        assert (response.text, response.finish_reason, response.usage.output_tokens) == ("", "length", 3)
+        async with r.stream() as stream:
+            await anext(stream)
+        assert stream.response.finish_reason == "length", "all of it had come"
 
 
 # ---------------------------------------------------------------- leaving
