@@ -18,7 +18,8 @@ def log(*, level: str = "info", logger: Any = None) -> object:
     """One log line a request through structlog.
 
     ``level``: "debug", "info", "warning" or "error", the level of requests that were answered (failed ones are
-    logged as errors); ``logger``: a structlog logger of your own.  Raises ``ValueError`` for another level.
+    logged as errors); ``logger``: a structlog logger of your own.  By default it is the one that the application
+    configured, or else one that writes to standard error.  Raises ``ValueError`` for another level.
     """
     from asyncrouter.telemetry.log import LogObserver  # structlog costs 46 ms to import
 
