@@ -36,7 +36,7 @@ AttemptCall = Callable[[Request, Deployment], Awaitable[Response]]
 class HookSpecs:
     """One method a hook; pluggy's ``firstresult`` says "first answer that is not None wins"."""
 
-    # ---------------------------------------------------------------- cold, through pluggy
+    # ---------------------------------------------------------------- cold
 
     @hookspec
     def asyncrouter_register(self, registry: Registry) -> None:
