@@ -23,7 +23,7 @@ from asyncrouter.config.schema import (
 from asyncrouter.config.two_model import two_model_config
 from asyncrouter.router import AgentRouter, Router, Source
 from asyncrouter.strategies.estimators.heuristic import HeuristicEstimator
-from asyncrouter.sync import SyncAgentRouter, SyncRouter
+from asyncrouter.sync import CLOSED, SyncAgentRouter, SyncRouter
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.request import Prompt, Request, checked_complexity, messages_of
 from asyncrouter.types.response import Response
@@ -126,7 +126,13 @@ class ModelManager:
             return await router.generate(prompt, model=asked, complexity=complexity, **params)
         calls = self._calls()
         call = functools.partial(calls.calls.generate, prompt, model=asked, complexity=complexity, **params)
-        return await asyncio.wrap_future(calls.start(call))
+        try:
+            return await asyncio.wrap_future(calls.start(call))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError(CLOSED) from None
 
     def estimate_complexity(self, prompt: Prompt) -> float:
         """Return how hard *prompt* is, from 0 to 1, by the heuristic estimator.  No router and no key is needed."""
@@ -158,8 +164,9 @@ class ModelManager:
         """Close the manager's own router, for good; its metrics stay.  A router that was given stays open."""
         with self._opening:
             self._closed = True
-            if self._own_router is not None:
-                self._own_router.close()
+            router = self._own_router
+        if router is not None:
+            router.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

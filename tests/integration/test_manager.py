@@ -683,5 +683,21 @@ def test_closing_ends_the_calls_under_way():
         call = pool.submit(manager.generate, "hi")
         assert begun.wait(10)
         manager.close()
-        print("XX", repr(call.exception(10)))
+        with pytest.raises(RuntimeError, match="the router was closed during the call"):
+            call.result(10)
     assert [one.outcome for one in provider.calls] == ["cancelled"]
+
+
+async def test_closing_ends_the_async_calls_under_way_and_cancels_no_task():
+    begun = threading.Event()
+
+    def step(request, deployment, number):
+        begun.set()
+        return Hang()
+
+    manager = two_models(FakeProvider(step))
+    call = asyncio.ensure_future(manager.generate_async("hi"))
+    assert await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(manager.close)
+    with pytest.raises(RuntimeError, match="the router was closed during the call"):
+        await call
