@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import traceback
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -28,6 +28,9 @@ EXACT = {"use": "exponential", "jitter": False}
 """Backoffs of exactly 1, 2, 4, ... seconds."""
 
 
+R = TypeVar("R", bound="Routed")
+
+
 class Routed:
     """A router under test with its provider and all that it told its observers."""
 
@@ -36,6 +39,8 @@ class Routed:
         self.provider = provider
         self.recorder = recorder
         self.began = 0
+        self.dead: set[str] = set()
+        """Deployments that nothing heals."""
 
     async def ask(self, prompt: Any = PROMPT, **arguments: Any) -> Response:
         """Make one plain call."""
@@ -81,7 +86,7 @@ class Routed:
     def check_quiet(self) -> None:
         """Nothing is in flight, no slot, permit or probe is held."""
         fleet = self.router.fleet
-        assert self.provider.in_flight == 0
+        assert self.provider is None or self.provider.in_flight == 0
         assert fleet.budget._extra_in_flight == 0
         for name, state in fleet._states.items():
             assert state.in_flight == 0, name
@@ -117,12 +122,20 @@ class Routed:
             for attempt in end.trace.attempts:
                 check_secrecy(attempt, attempt.error)
 
+    def heal(self) -> None:
+        """Let every upstream answer "alive" from now on."""
+        self.provider.play(Reply("alive"))
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        await anyio.sleep(seconds)
+
     async def check_alive(self) -> None:
         """Let every breaker and cooldown run out; then a call of every deployment succeeds at once."""
-        self.provider.play(Reply("alive"))
-        states = self.router.fleet._states
+        self.heal()
+        states = {name: self.state(name) for name in self.router.fleet._states if name not in self.dead}
         now = self.router.fleet.now()
-        await anyio.sleep(max(0.0, *(state.ready_at - now for state in states.values())))
+        await self.pass_time(max([0.0, *(state.ready_at - now for state in states.values())]))
         for name, state in states.items():
             assert (await self.ask("still there?", model=name, complexity=0.0)).text == "alive"
             assert state.breaker.state is BreakerState.CLOSED, name
@@ -140,12 +153,15 @@ async def routed(
     observed: bool = True,
     alive: bool = True,
     seed: int = 0,
+    kind: type[R] = Routed,
+    through: Callable[[FakeProvider], Any] = lambda provider: provider,
     **chat: Any,
-) -> AsyncIterator[Routed]:
+) -> AsyncIterator[R]:
     """Enter a router over a scripted provider, and check the invariants on leaving it.
 
     *groups*: by name, the first is the default; without any, one group "chat" of *chat*'s settings (deployments "a" and
-    "b").  *deployments*: tables of those that need one.  ``alive=False``: no call after the scenario.
+    "b").  *deployments*: tables of those that need one.  ``alive=False``: no call after the scenario.  *kind* is
+    what is made of it, *through* what stands between the router and its provider.
     """
     provider = script if isinstance(script, FakeProvider) else FakeProvider(script)
     groups = groups or {"chat": {"deployments": ["a", "b"], **chat}}
@@ -154,7 +170,7 @@ async def routed(
     recorder = Recorder()
     config = {
         "router": {"default": next(iter(groups)), **(settings or {})},
-        "providers": {"fake": provider},
+        "providers": {"fake": through(provider)},
         "deployments": {
             name: {"provider": "fake", "model": f"model-{name}", **table} for name, table in tables.items()
         },
@@ -163,7 +179,7 @@ async def routed(
     }
     router = Router.from_config(config, plugins=[*plugins, *([recorder] if observed else [])], seed=seed)
     async with router:
-        watched = Routed(router, provider, recorder)
+        watched = kind(router, provider, recorder)
         yield watched
         watched.check_quiet()
         if observed:
