@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import os
@@ -15,7 +16,7 @@ from asyncrouter.calls import Calls
 from asyncrouter.config.catalogue import AgentPlan, GroupPlan, build_catalogue
 from asyncrouter.config.loading import load_config
 from asyncrouter.config.schema import RouterConfig
-from asyncrouter.engine.clock import LoopClock
+from asyncrouter.engine.clock import LoopClock, running_loop, time_of_running_loop
 from asyncrouter.engine.loop import Engine
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.hooks.manager import HookManager, Implementation
@@ -34,6 +35,11 @@ RESERVED = {
     "stream": "use router.stream(...)",
 }
 """Wire fields that the router itself sets, and what to do instead of passing them."""
+
+ELSEWHERE = (
+    "the router was entered in another event loop, or before a fork; connections, slots and timers belong to that one: "
+    "enter a router in each loop, or share a SyncRouter between threads"
+)
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | RouterConfig | None
 
@@ -67,7 +73,10 @@ class Router(Calls):
         for plugin in plugins:
             self._assembler.add_plugin(plugin)
         self._routes = RouteTable(self._assembler)
+        self._id = f"{id(self):x}"
         self._numbers = itertools.count(1)
+        self._follows_loop = clock is None
+        self._home: asyncio.AbstractEventLoop | None = None
         self._entered = False
         self._closed = False
         self._started: list[NamedPlugin] = []
@@ -97,6 +106,9 @@ class Router(Calls):
         if self._entered:
             raise RuntimeError("this router was entered before; make a new one with Router.from_config(...)")
         self._entered = True
+        self._home = running_loop()
+        if self._follows_loop:
+            self.fleet.now = time_of_running_loop()
         try:
             for one, hook in self._cold_hooks("asyncrouter_startup"):
                 await _call_cold(hook, "asyncrouter_startup", self)
@@ -195,12 +207,14 @@ class Router(Calls):
         """Return the checked request, its route, and the routes of its moment.  For the doors; callers have no need."""
         if not self._entered or self._closed:
             raise RuntimeError("the router is not open; use it inside: async with Router.from_config(...) as router")
+        if running_loop() is not self._home:
+            raise RuntimeError(ELSEWHERE)
         messages = messages_of(prompt)
         complexity = checked_complexity(complexity)
         deadline_s = checked_deadline(deadline_s)
-        for name, cure in RESERVED.items():
-            if name in params:
-                raise InvalidRequest(f"{name}: is set by the router; {cure}")
+        if params and (reserved := RESERVED.keys() & params.keys()):
+            name = min(reserved)
+            raise InvalidRequest(f"{name}: is set by the router; {RESERVED[name]}")
         if agent is not None:
             params = {**agent.params, **params}
             deadline_s = deadline_s or agent.deadline_s
@@ -216,7 +230,7 @@ class Router(Calls):
             metadata=metadata or EMPTY,
             agent=None if agent is None else agent.name,
             stream=stream,
-            id=f"{id(self):x}-{next(self._numbers)}",
+            id=f"{self._id}-{next(self._numbers)}",
         )
         return self._transformed(request, route, table, agent)
 

@@ -67,7 +67,13 @@ def attempt_document(attempt: Attempt) -> Document:
 
 def estimate_document(estimate: Estimate) -> Document:
     """Return how hard a request was thought to be."""
-    return attrs.asdict(estimate)
+    return {
+        "complexity": estimate.complexity,
+        "input_tokens": estimate.input_tokens,
+        "output_tokens": estimate.output_tokens,
+        "reason": estimate.reason,
+        "source": estimate.source,
+    }
 
 
 def decision_document(decision: Decision) -> Document:

@@ -74,6 +74,10 @@ class Course:
         self._patient_groups: set[str] = set()
         self._reconnected = False
 
+    def anew(self, request: Request) -> Course:
+        """Return the course of *request* from the beginning, in the same trace."""
+        return Course(request, self._first_route, self._find_route, self._fleet, self.trace)
+
     @property
     def fleet(self) -> Fleet:
         """The state of every deployment."""

@@ -15,6 +15,7 @@ import attrs
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.attempt import AttemptScope, Slots, begin
 from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import provider_fault
 from asyncrouter.types.errors import (
     AsyncRouterError,
@@ -161,7 +162,7 @@ class Flow:
             if attempt.upstream is None:
                 request = step.route.prepared(self._course.request, step.deployment)
                 attempt.upstream = step.route.stream(request, step.deployment)
-            with anyio.move_on_after(min(until, self._course.deadline) - now):
+            with cut_off_after(min(until, self._course.deadline) - now):
                 return await anext(attempt.upstream, None)
         except AsyncRouterError:
             raise
@@ -269,7 +270,7 @@ class Flow:
         if remaining_s <= 0:
             waiting.close()
             raise DeadlineExceeded(self._course.too_late())
-        with anyio.move_on_after(remaining_s):
+        with cut_off_after(remaining_s):
             return await waiting
         raise DeadlineExceeded(self._course.too_late())
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
-import anyio
 import attrs
 
 from asyncrouter.engine.attempt import Slots, begin
 from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.hedging import Answer, race, rivals_of
 from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, ProviderError
@@ -36,16 +35,22 @@ class Engine:
         """
         trace = TraceBuilder(request.id, request.agent, route.group.name, self.fleet.now())
         ending = Ending(request, route, trace, self.fleet)
+        course = Course(request, route, find_route, self.fleet, trace)
+        around = route.pipeline.around_request
+        with ending:
+            with cut_off_after(course.deadline - trace.started_at) as cut:
+                routed = self._route(course) if around is None else around(self._wrapped(course))(request)
+                return ending.answered(await routed)
+            assert cut.fired  # noqa: S101 - nothing else is swallowed
+            raise DeadlineExceeded(course.too_late())
+
+    def _wrapped(self, course: Course) -> Call:
+        """Return the routed call as the hooks around it see it: they may change its request, and call it again."""
 
         async def routed(request: Request) -> Response:
-            return await self._route(Course(request, route, find_route, self.fleet, trace))
+            return await self._route(course.anew(request))
 
-        with ending:
-            with anyio.move_on_after(remaining_s(request, self.fleet)) as scope:
-                response = await route.pipeline.around_request(routed)(request)
-                return ending.answered(response)
-            assert scope.cancelled_caught  # noqa: S101 - the scope swallows nothing else
-            raise DeadlineExceeded(Course(request, route, find_route, self.fleet, trace).too_late())
+        return routed
 
     async def _route(self, course: Course) -> Response:
         step = rejected = await course.first_step()
@@ -104,7 +109,7 @@ class Engine:
         with scope:
             if self.fleet.now() + attempt_s >= course.deadline:  # the deadline's own scope is the tighter one
                 return scope.answered(await step.route.complete(request, step.deployment))
-            with anyio.move_on_after(attempt_s):
+            with cut_off_after(attempt_s):
                 return scope.answered(await step.route.complete(request, step.deployment))
             raise AttemptTimedOut(f"no answer within attempt_s = {attempt_s:g} s", deployment=step.deployment.name)
 
@@ -130,10 +135,3 @@ async def judge(course: Course, step: Step, response: Response, fleet: Fleet) ->
 
 
 ACCEPTED = Verdict(accept=True)
-
-
-def remaining_s(request: Request, fleet: Fleet) -> float | None:
-    """Return the seconds until the deadline, ``None`` without one; never negative."""
-    if request.deadline is None or math.isinf(request.deadline):
-        return None
-    return max(0.0, request.deadline - fleet.now())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
 import attrs
 
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.attempt import Slots
 from asyncrouter.engine.course import Course
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.route import FindRoute, Route
@@ -70,7 +70,7 @@ class StreamCall:
 
     async def _next_wrapped(self, chunks: AsyncIterator[Chunk]) -> Chunk:
         """Return the next chunk of the hooks around the call, which have to keep the deadline too."""
-        with anyio.move_on_after(self._course.deadline - self._course.fleet.now()):
+        with cut_off_after(self._course.deadline - self._course.fleet.now()):
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:

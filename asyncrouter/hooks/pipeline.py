@@ -41,7 +41,7 @@ class Pipeline:
     fallback: Callable[..., Fallback | GiveUp | None]
     judge: Callable[..., Awaitable[Verdict | None]] | None
     observe: Callable[[Event], None] | None
-    around_request: Callable[[Call], Call]
+    around_request: Callable[[Call], Call] | None
     around_attempt: Callable[[AttemptCall], AttemptCall]
     around_request_stream: Callable[[AsyncIterator[Chunk], Request], AsyncIterator[Chunk]] | None
     around_attempt_stream: Callable[[AsyncIterator[Chunk], Request, Deployment], AsyncIterator[Chunk]] | None
@@ -55,16 +55,17 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
         return tuple((impl.plugin, positional(impl, ARGUMENTS[name])) for impl in manager.implementations(name))
 
     transform, judge, observe = steps("transform"), steps("judge"), steps("observe")
+    around_request = steps("around_request")
     return Pipeline(
-        transform=_fold("transform", transform, argument=0, check=_is_request) if transform else None,
+        transform=_transforms(transform) if transform else None,
         estimate=_first_async("estimate", steps("estimate"), (Estimate,)),
-        filter=_fold("filter", steps("filter"), argument=1, check=_is_part),
+        filter=_filters(steps("filter")),
         select=_first_async("select", steps("select"), (Selection,), _is_selection),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),
         fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp), _is_fallback),
         judge=_first_async("judge", judge, (Verdict,)) if judge else None,
         observe=_each(observe, on_failure) if observe else None,
-        around_request=_onion("around_request", steps("around_request")),
+        around_request=_onion("around_request", around_request) if around_request else None,
         around_attempt=_onion("around_attempt", steps("around_attempt")),
         around_request_stream=_stream_onion("around_request_stream", steps("around_request_stream")),
         around_attempt_stream=_stream_onion("around_attempt_stream", steps("around_attempt_stream")),
@@ -167,8 +168,7 @@ def _first_async(
 
 
 def _is_selection(result: Selection, arguments: tuple[Any, ...]) -> str:
-    given = {id(one) for one in arguments[2]}
-    is_known = all(id(one) in given for one in result.deployments)
+    is_known = {*map(id, arguments[2])}.issuperset(map(id, result.deployments))
     return "" if is_known else "a Selection of the candidates that it was given"
 
 
@@ -178,31 +178,40 @@ def _is_fallback(result: Fallback | GiveUp, arguments: tuple[Any, ...]) -> str:
     return "" if is_known else "a Fallback to one of the remaining deployments that it was given"
 
 
-def _fold(hook: str, steps: tuple[Step, ...], *, argument: int, check: Callable[[Any, Any], str]) -> Callable[..., Any]:
-    """Compile a hook that replaces one of its arguments, each step getting what the one before returned.
+def _transforms(steps: tuple[Step, ...]) -> Callable[[Request], Request]:
+    """Compile the hook that replaces the request, each step getting what the one before returned."""
 
-    *check* says what was expected when a result may not stand in the place of the value before it.
-    """
-
-    def call(*arguments: Any) -> Any:
-        value = arguments[argument]
-        before, after = arguments[:argument], arguments[argument + 1 :]
+    def call(request: Request) -> Request:
         for plugin, function in steps:
             try:
-                result = function(*before, value, *after)
+                result = function(request)
             except Exception as error:
-                _broken(plugin, hook, error)
+                _broken(plugin, "transform", error)
             if result is not None:
-                if expected := check(result, value):
-                    raise _junk(plugin, hook, result, expected)
-                value = result
-        return value
+                if not isinstance(result, Request):
+                    raise _junk(plugin, "transform", result, "Request or None")
+                request = result
+        return request
 
     return call
 
 
-def _is_request(result: object, _before: object) -> str:
-    return "" if isinstance(result, Request) else "Request or None"
+def _filters(steps: tuple[Step, ...]) -> Callable[[Request, tuple[Deployment, ...], Any], tuple[Deployment, ...]]:
+    """Compile the hook that leaves out candidates, each step getting what the one before has left."""
+
+    def call(request: Request, candidates: tuple[Deployment, ...], state: Any) -> tuple[Deployment, ...]:
+        for plugin, function in steps:
+            try:
+                result = function(request, candidates, state)
+            except Exception as error:
+                _broken(plugin, "filter", error)
+            if result is not None:
+                if expected := _is_part(result, candidates):
+                    raise _junk(plugin, "filter", result, expected)
+                candidates = result
+        return candidates
+
+    return call
 
 
 def _is_part(result: object, before: tuple[Deployment, ...]) -> str:

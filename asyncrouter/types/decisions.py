@@ -8,20 +8,35 @@ import attrs
 
 from asyncrouter.types.deployments import Deployment
 
+Contribution = tuple[float, str]
+"""What one feature added to an estimate, in points of the estimator's own scale, and the feature's name."""
+SHOWN_FROM = 0.005
+"""Points below this do not appear in a reason."""
+
 
 @attrs.frozen(kw_only=True)
 class Estimate:
     """How hard a request is: ``complexity`` in [0, 1], the token forecast, and the reason.
 
     ``output_tokens`` is ``None`` when the estimator does not forecast it.  ``source`` names the estimator, or
-    "caller" when the caller gave the complexity.
+    "caller" when the caller gave the complexity.  ``contributions`` are the features that made the score; without a
+    ``reason`` of its own the estimate tells them, largest first.
     """
 
     complexity: float = attrs.field()
     input_tokens: int = 0
     output_tokens: int | None = None
-    reason: str = ""
     source: str = ""
+    contributions: tuple[Contribution, ...] = attrs.field(default=(), repr=False)
+    _reason: str = attrs.field(default="", repr=False)
+
+    @property
+    def reason(self) -> str:
+        """Why the complexity is what it is; put into words when it is read: that costs 3.5 µs, and few read it."""
+        if self._reason or not self.contributions:
+            return self._reason
+        shown = sorted((one for one in self.contributions if one[0] >= SHOWN_FROM), reverse=True)
+        return ", ".join(f"{name} {points:.2f}" for points, name in shown) or "nothing that tells of difficulty"
 
     @complexity.validator
     def _in_range(self, _attribute: object, value: float) -> None:

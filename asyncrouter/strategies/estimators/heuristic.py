@@ -38,15 +38,13 @@ import attrs
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies.estimators import vocabulary as words
 from asyncrouter.types import tokens
-from asyncrouter.types.decisions import Estimate
+from asyncrouter.types.decisions import Contribution, Estimate
 from asyncrouter.types.request import Request, text_of
 
 LAST_SAMPLE = 8192
 """Characters searched at each end of the last user message."""
 HISTORY_SAMPLE = 2048
 """Characters searched at each end of all other messages."""
-SHOWN_FROM = 0.005
-"""Points below this do not appear in the reason."""
 
 
 @attrs.frozen
@@ -85,8 +83,6 @@ PER_LIST_ITEM = 0.5
 OTHERS_LENGTH = 0.25
 """What a token outside the last user message counts for length."""
 
-Contribution = tuple[float, str]
-
 
 @attrs.frozen(kw_only=True, eq=False)
 class HeuristicEstimator:
@@ -112,10 +108,10 @@ class HeuristicEstimator:
         if "response_format" in request.params:
             found.append((FORMAT.points(_format_count(request.params["response_format"])), "format"))
         return Estimate(
-            complexity=1.0 - math.exp(-sum(points for points, _ in found)),
+            complexity=1.0 - math.exp(-sum([points for points, _ in found])),
             input_tokens=total_tokens + tokens.TOOL_TOKENS * tool_count,
             output_tokens=tokens.requested_output_tokens(request),
-            reason=_reason(found),
+            contributions=tuple(found),
             source="heuristic",
         )
 
@@ -164,9 +160,10 @@ def _count_symbols(symbols: bytes, raw: bytes, counts: list[float]) -> None:
 
 
 def _text_contributions(text: str) -> list[Contribution]:
-    counts = counts_in(text)
     return [
-        (feature.points(count), feature.name) for feature, count in zip(TEXT_FEATURES, counts, strict=True) if count
+        (feature.points(count), feature.name)
+        for feature, count in zip(TEXT_FEATURES, counts_in(text), strict=True)
+        if count
     ]
 
 
@@ -196,9 +193,3 @@ def _format_count(response_format: object) -> float:
     if not isinstance(response_format, Mapping):
         return 0.0
     return 2.0 if response_format.get("type") == "json_schema" else 1.0
-
-
-def _reason(found: list[Contribution]) -> str:
-    found.sort(reverse=True)
-    shown = [f"{name} {points:.2f}" for points, name in found if points >= SHOWN_FROM]
-    return ", ".join(shown) or "nothing that tells of difficulty"

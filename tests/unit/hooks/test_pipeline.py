@@ -53,7 +53,7 @@ def named(hook, name="plugin-0"):
 
 def test_what_costs_is_not_there_when_nobody_implements_it():
     pipeline = pipeline_of(plugin("retry", lambda attempt: None))
-    absent = ("transform", "judge", "observe", "around_request_stream", "around_attempt_stream")
+    absent = ("transform", "judge", "observe", "around_request", "around_request_stream", "around_attempt_stream")
     assert [getattr(pipeline, name) for name in absent] == [None] * len(absent)
 
 
@@ -70,7 +70,6 @@ def test_folds_and_onions_of_nobody_change_nothing():
     async def call(request):
         return ANSWER
 
-    assert pipeline.around_request(call) is call
     assert pipeline.around_attempt(call) is call
 
 
