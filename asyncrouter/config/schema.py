@@ -88,7 +88,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "tpm": optional(checks.positive),
         "concurrency": optional(checks.whole_positive),
     },
-    Timeouts: dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s"), checks.positive),
+    Timeouts: dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),
     BreakerSettings: {
         "failures": checks.whole_positive,
         "ratio": checks.ratio,

@@ -37,6 +37,7 @@ from asyncrouter.types.errors import (
 )
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
+from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
 
 
@@ -52,16 +53,20 @@ class Step:
 
 
 class Course:
-    """One request's way through its group and the fallback groups; the drivers ask it for the next step."""
+    """One request's way through its group and the fallback groups; the drivers ask it for the next step.
+
+    ``in_hand`` is the best answer so far, not accepted yet: what the caller gets when the deadline comes first.
+    """
 
     __slots__ = ("_again_later", "_find_route", "_first_route", "_fleet", "_hopeless", "_last_step", "_patient_groups",
-                 "_reconnected", "_selection", "_too_small", "_tried", "request", "trace")  # fmt: skip
+                 "_reconnected", "_selection", "_too_small", "_tried", "in_hand", "request", "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
     ) -> None:
         self.request = request
         self.trace = trace
+        self.in_hand: Response | None = None
         self._first_route = route
         self._find_route = find_route
         self._fleet = fleet

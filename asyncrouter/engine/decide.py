@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
-from asyncrouter.types.errors import AsyncRouterError, PluginError
+from asyncrouter.types.errors import AsyncRouterError, PluginContractError, PluginError
 from asyncrouter.types.events import PluginFailed
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import estimate_tokens
@@ -88,12 +89,28 @@ async def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBu
     if request.complexity is not None:
         return _uninformed(request, request.complexity, "given by the caller", "caller")
     try:
-        estimate = await route.pipeline.estimate(request, route.group)
+        estimate = await _asked(request, route)
     except AsyncRouterError as error:  # fails open: a broken estimator must not lose the call
         trace.notes.append(f"estimate failed, complexity {FALLBACK_COMPLEXITY} assumed: {error}")
         tell_failure(error, route, fleet)
         estimate = None
     return estimate or _uninformed(request, FALLBACK_COMPLEXITY, "no estimate", "default")
+
+
+async def _asked(request: Request, route: Route) -> Estimate | None:
+    """Return what the estimators say; those that await something have ``estimate_s`` for it."""
+    pipeline = route.pipeline
+    if not pipeline.awaiting_estimators:
+        return await pipeline.estimate(request, route.group)
+    estimate_s = route.group.timeouts.estimate_s
+    with cut_off_after(estimate_s):
+        return await pipeline.estimate(request, route.group)
+    plugin = ", ".join(pipeline.awaiting_estimators)
+    raise PluginContractError(
+        f"plugin {plugin!r}, asyncrouter_estimate: no estimate within estimate_s = {estimate_s:g} s",
+        plugin=plugin,
+        hook="asyncrouter_estimate",
+    )
 
 
 def tell_failure(error: AsyncRouterError, route: Route, fleet: Fleet) -> None:

@@ -42,7 +42,10 @@ class Engine:
                 routed = self._route(course) if around is None else around(self._wrapped(course))(request)
                 return ending.answered(await routed)
             assert cut.fired  # noqa: S101 - nothing else is swallowed
-            raise DeadlineExceeded(course.too_late())
+            if course.in_hand is None:
+                raise DeadlineExceeded(course.too_late())
+            trace.notes.append("the deadline came before a better answer: the best so far is returned")
+            return ending.answered(course.in_hand)
 
     def _wrapped(self, course: Course) -> Call:
         """Return the routed call as the hooks around it see it: they may change its request, and call it again."""
@@ -66,6 +69,7 @@ class Engine:
                 continue
             if answer is not None:
                 rejected, response = answer
+                course.in_hand = response  # better than none when the judge takes too long
                 verdict = await judge(course, rejected, response, self.fleet)
                 if verdict.accept:
                     return response
@@ -73,6 +77,7 @@ class Engine:
                 score, reason = verdict.score or 0.0, verdict.reason
                 if best is None or score > best[0]:
                     best = (score, response)
+                course.in_hand = best[1]
             elif best is None:
                 step = await course.after_refusal(step)
                 continue

@@ -9,6 +9,7 @@ against pluggy's own.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -31,10 +32,14 @@ OnFailure = Callable[[PluginContractError], None]
 
 @attrs.frozen(kw_only=True)
 class Pipeline:
-    """One group's hooks, compiled.  ``None`` where nobody implements a hook that costs something when it is called."""
+    """One group's hooks, compiled.  ``None`` where nobody implements a hook that costs something when it is called.
+
+    ``awaiting_estimators`` names the plugins whose estimate is ``async def``, so that only theirs is bounded in time.
+    """
 
     transform: Callable[..., Request] | None
     estimate: Callable[..., Awaitable[Estimate | None]]
+    awaiting_estimators: tuple[str, ...]
     filter: Callable[..., tuple[Deployment, ...]]
     select: Callable[..., Awaitable[Selection | None]]
     retry: Callable[..., Retry | GiveUp | None]
@@ -59,6 +64,11 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
     return Pipeline(
         transform=_transforms(transform) if transform else None,
         estimate=_first_async("estimate", steps("estimate"), (Estimate,)),
+        awaiting_estimators=tuple(
+            one.plugin
+            for one in manager.implementations("asyncrouter_estimate")
+            if inspect.iscoroutinefunction(one.function)
+        ),
         filter=_filters(steps("filter")),
         select=_first_async("select", steps("select"), (Selection,), _is_selection),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),

@@ -55,16 +55,17 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Bounds of one attempt, in seconds.
+    """Bounds of one attempt, and of the estimate before it, in seconds.
 
     ``connect_s`` for the connection, ``first_token_s`` until the first output of a stream, ``idle_s`` between two
-    chunks of it, ``attempt_s`` for the whole attempt.
+    chunks of it, ``attempt_s`` for the whole attempt; ``estimate_s`` for an estimator that awaits something.
     """
 
     connect_s: float = 5.0
     first_token_s: float = 15.0
     idle_s: float = 15.0
     attempt_s: float = 60.0
+    estimate_s: float = 2.0
 
 
 @attrs.frozen(kw_only=True)

@@ -23,7 +23,7 @@ from asyncrouter import (
     Verdict,
     hookimpl,
 )
-from asyncrouter.testing import Fail, FakeProvider, Reply, Slow, Stream
+from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, Stream
 from asyncrouter.types.errors import UnknownModelGroup
 
 ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
@@ -610,21 +610,58 @@ async def test_a_plugin_may_cancel_only_itself():
         assert (await r.ask()).text == "ok"
 
 
-async def test_hanging_hooks_end_at_the_deadline():
+def hanging(hook):
+    async def function(self):
+        await anyio.sleep_forever()
+
+    function.__name__ = hook
+    return type("Hanging", (), {"name": "hangs", hook: hookimpl(function)})()
+
+
+async def test_a_selector_that_hangs_is_ended_at_the_deadline():
     from asyncrouter import DeadlineExceeded
 
-    def hanging(hook):
-        async def function(self):
-            await anyio.sleep_forever()
+    async with routed() as r:
+        plugin = hanging("asyncrouter_select")
+        r.router.register(plugin)
+        before = anyio.current_time()
+        await r.fails(DeadlineExceeded, deadline_s=4.0)
+        assert anyio.current_time() == before + 4.0
+        r.router.unregister(plugin)
 
-        function.__name__ = hook
-        return type("Hanging", (), {hook: hookimpl(function)})()
 
-    for hook in ("asyncrouter_estimate", "asyncrouter_select", "asyncrouter_judge"):
-        async with routed() as r:
-            plugin = hanging(hook)
-            r.router.register(plugin)
-            before = anyio.current_time()
-            await r.fails(DeadlineExceeded, deadline_s=4.0)
-            assert anyio.current_time() == before + 4.0
-            r.router.unregister(plugin)
+async def test_p02_an_estimator_that_hangs_costs_its_own_bound_and_the_route_works_on():
+    async with routed(timeouts={"estimate_s": 0.5}, plugins=[hanging("asyncrouter_estimate")]) as r:
+        before = anyio.current_time()
+        reply = await r.ask(deadline_s=4.0)
+        assert anyio.current_time() == before + 0.5
+        assert (reply.trace.estimate.complexity, reply.trace.estimate.source) == (0.5, "default")
+        assert "no estimate within estimate_s = 0.5 s" in reply.trace.notes[0]
+        assert r.router.metrics().plugin_failures == {"hangs": 1}
+
+
+async def test_p01_an_answer_whose_judge_hangs_is_returned_at_the_deadline():
+    async with routed() as r:
+        plugin = hanging("asyncrouter_judge")
+        r.router.register(plugin)
+        before = anyio.current_time()
+        reply = await r.ask(deadline_s=4.0)
+        assert anyio.current_time() == before + 4.0
+        assert reply.text == "ok"
+        assert "the best so far is returned" in reply.trace.notes[-1]
+        r.router.unregister(plugin)
+
+
+async def test_p01_the_best_rejected_answer_is_returned_when_the_deadline_ends_the_cascade():
+    class Strict:
+        name = "strict"
+
+        @hookimpl
+        def asyncrouter_judge(self):
+            return Verdict(accept=False, score=0.4, reason="weak")
+
+    script = {"a": Reply("weak"), "b": Hang()}
+    async with routed(script, plugins=[Strict()], alive=False) as r:
+        reply = await r.ask(deadline_s=4.0, complexity=0.0)
+        assert reply.text == "weak"
+        assert [(one.deployment, one.outcome) for one in reply.trace.attempts] == [("a", "rejected"), ("b", "failed")]

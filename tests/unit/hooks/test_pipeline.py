@@ -459,3 +459,12 @@ async def test_cancelling_a_stream_closes_it():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert source.closed
+
+
+def test_the_estimators_that_await_are_named_and_the_plain_ones_are_not():
+    async def waits():
+        return None
+
+    names = pipeline_of(plugin("estimate", waits), plugin("estimate", lambda: None)).awaiting_estimators
+    assert len(names) == 1
+    assert pipeline_of(plugin("estimate", lambda: None)).awaiting_estimators == ()
