@@ -176,17 +176,3 @@ async def test_an_answer_at_that_very_moment_is_an_answer_or_the_error_but_never
             await r.ask(deadline_s=5.0)
         assert anyio.current_time() == 5.0
         assert len(r.recorder.finished) == 1
-
-
-async def test_a_judge_that_hangs_is_ended_too():
-    class Forever:
-        @hookimpl
-        async def asyncrouter_judge(self):
-            await anyio.sleep_forever()
-
-    forever = Forever()
-    async with routed(plugins=[forever], deadline_s=4.0) as r:
-        error = await r.fails(DeadlineExceeded)
-        assert anyio.current_time() == 4.0
-        r.router.unregister(forever)
-    assert str(error).endswith("attempts: a ok")
