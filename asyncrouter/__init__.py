@@ -109,6 +109,9 @@ if TYPE_CHECKING:
         RateLimited as RateLimited,
     )
     from asyncrouter.types.errors import (
+        RouterClosed as RouterClosed,
+    )
+    from asyncrouter.types.errors import (
         RoutingError as RoutingError,
     )
     from asyncrouter.types.errors import (
@@ -163,6 +166,7 @@ _WHERE = {
         "ProviderError",
         "QuotaExhausted",
         "RateLimited",
+        "RouterClosed",
         "RoutingError",
         "ServerError",
         "StreamInterrupted",

@@ -10,6 +10,7 @@ import attrs
 
 from asyncrouter.config.catalogue import Catalogue, GroupPlan
 from asyncrouter.config.schema import ProviderSettings, StrategySpec
+from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.route import Hedge, Route, make_route
 from asyncrouter.hooks.manager import HookManager, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
@@ -50,10 +51,16 @@ class NamedPlugin:
 class Providers(Mapping[str, Provider]):
     """Provider instances by their configured names, made when first asked for."""
 
-    def __init__(self, settings: Mapping[str, ProviderSettings], registry: Registry) -> None:
+    def __init__(
+        self, settings: Mapping[str, ProviderSettings], registry: Registry, before: Providers | None = None
+    ) -> None:
         self._settings = settings
         self._registry = registry
-        self._made: dict[str, Provider] = {}
+        self._made: dict[str, Provider] = {} if before is None else before.same(settings)
+
+    def same(self, settings: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
+        """Return the providers made so far that *settings* would make alike: they keep their connections."""
+        return {name: made for name, made in self._made.items() if settings.get(name) == self._settings.get(name)}
 
     def __getitem__(self, name: str) -> Provider:
         """Return the provider called *name*; raise :class:`ConfigError` when its options do not fit."""
@@ -80,11 +87,15 @@ class Providers(Mapping[str, Provider]):
 
 
 class Assembler:
-    """Makes routes of plans, with the router's own plugins registered in each."""
+    """Makes routes of plans, with the router's own plugins registered in each.
 
-    def __init__(self, catalogue: Catalogue, registry: Registry, fleet: Fleet) -> None:
+    ``in_flight`` are the calls under way in its routes.  Providers that *before* has made alike are taken over.
+    """
+
+    def __init__(self, catalogue: Catalogue, registry: Registry, fleet: Fleet, before: Assembler | None = None) -> None:
         self.catalogue = catalogue
-        self.providers = Providers(catalogue.providers, registry)
+        self.in_flight = InFlight()
+        self.providers: Providers = Providers(catalogue.providers, registry, before.providers if before else None)
         self.plugins: list[NamedPlugin] = []
         self._registry = registry
         self._fleet = fleet
@@ -155,7 +166,7 @@ class Assembler:
             manager.register(one.instance, one.name)
         self._fleet.add(plan.group.deployments)
         pipeline = compile_pipeline(manager, self._plugin_failed)
-        return make_route(plan.group, pipeline, self.providers, self._hedge(plan))
+        return make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
 
     def _hedge(self, plan: GroupPlan) -> Hedge | None:
         """Return the hedge of *plan*, the same for each of its routes: its budget outlives a registration."""

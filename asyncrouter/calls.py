@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 class Calls(abc.ABC):
     """The three calls, shared by :class:`~asyncrouter.router.Router` and :class:`~asyncrouter.router.AgentRouter`."""
 
-    _agent: AgentPlan | None = None
-
     @abc.abstractmethod
     def _core(self) -> Router:
         """Return the router that does the work."""
+
+    def _profile(self) -> AgentPlan | None:
+        """Return the profile of the agent that calls, ``None`` without one."""
+        return None
 
     async def generate(
         self,
@@ -52,7 +54,7 @@ class Calls(abc.ABC):
         core = self._core()
         request, route, find_route = core.enter(
             prompt,
-            agent=self._agent,
+            agent=self._profile(),
             model=model,
             complexity=complexity,
             deadline_s=deadline_s,
@@ -83,7 +85,7 @@ class Calls(abc.ABC):
         core = self._core()
         request, route, find_route = core.enter(
             prompt,
-            agent=self._agent,
+            agent=self._profile(),
             model=model,
             complexity=complexity,
             deadline_s=deadline_s,
@@ -115,7 +117,7 @@ class Calls(abc.ABC):
         stream = bool(params.pop("stream", False))
         request, route, _ = core.enter(
             prompt,
-            agent=self._agent,
+            agent=self._profile(),
             model=model,
             complexity=complexity,
             deadline_s=deadline_s,

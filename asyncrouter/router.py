@@ -7,9 +7,11 @@ import functools
 import itertools
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
+
+import anyio
 
 from asyncrouter.assembler import Assembler, NamedPlugin, RouteTable, builtin_registry
 from asyncrouter.calls import Calls
@@ -19,16 +21,16 @@ from asyncrouter.config.schema import RouterConfig
 from asyncrouter.engine.clock import LoopClock, running_loop, time_of_running_loop
 from asyncrouter.engine.loop import Engine
 from asyncrouter.engine.route import FindRoute, Route
-from asyncrouter.hooks.manager import HookManager, Implementation
 from asyncrouter.hooks.registry import Registry, did_you_mean
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.clock import Clock
-from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault, InvalidRequest, PluginContractError
+from asyncrouter.types.errors import ConfigError, ConfigFault, InvalidRequest, PluginContractError
 from asyncrouter.types.events import FeedbackGiven
 from asyncrouter.types.metrics import Metrics
 from asyncrouter.types.request import EMPTY, Prompt, Request, checked_complexity, checked_deadline, messages_of
 from asyncrouter.types.response import Response
+from asyncrouter.versions import Closer, Version, close_all, drain
 
 RESERVED = {
     "messages": "pass the messages as the first argument",
@@ -70,16 +72,19 @@ class Router(Calls):
         self.engine = Engine(self.fleet)
         self._assembler = Assembler(catalogue, self.registry, self.fleet)
         self._assembler.check(settings.plugins)
+        self._given: list[NamedPlugin] = []
         for plugin in plugins:
-            self._assembler.add_plugin(plugin)
+            self._given.append(NamedPlugin(self._assembler.add_plugin(plugin), plugin))
         self._routes = RouteTable(self._assembler)
+        self._version = Version(self._assembler)
+        self._retired: list[Version] = []
+        self._changing = anyio.Lock()
         self._id = f"{id(self):x}"
         self._numbers = itertools.count(1)
         self._follows_loop = clock is None
         self._home: asyncio.AbstractEventLoop | None = None
         self._entered = False
         self._closed = False
-        self._started: list[NamedPlugin] = []
 
     @classmethod
     def from_config(
@@ -110,9 +115,7 @@ class Router(Calls):
         if self._follows_loop:
             self.fleet.now = time_of_running_loop()
         try:
-            for one, hook in self._cold_hooks("asyncrouter_startup"):
-                await _call_cold(hook, "asyncrouter_startup", self)
-                self._started.append(one)
+            await self._version.start(self)
         except BaseException:
             await self.aclose()
             raise
@@ -121,40 +124,91 @@ class Router(Calls):
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
-        """Shut the plugins down and close the providers."""
+        """Close the router, without grace."""
         await self.aclose()
 
-    async def aclose(self) -> None:
-        """Shut the plugins down in reverse order and close every provider, all of them whatever fails."""
+    async def aclose(self, *, grace_s: float = 0.0) -> None:
+        """Refuse new calls, let those under way end, shut the plugins down, and close every provider.
+
+        Calls that are still under way after *grace_s* seconds (0 or more) end with
+        :class:`~asyncrouter.types.errors.RouterClosed`.  Everything is closed, whatever fails; the first failure is
+        raised at the end.
+        """
         if self._closed:
             return
         self._closed = True
-        started = {one.name for one in self._started}
-        closers: list[Callable[[], Awaitable[object]]] = [
-            functools.partial(_call_cold, hook, "asyncrouter_shutdown", self)
-            for one, hook in reversed(list(self._cold_hooks("asyncrouter_shutdown")))
-            if one.name in started or not _implements(one, "asyncrouter_startup")
-        ]
-        closers += [provider.aclose for provider in self._assembler.providers.values()]
-        await _close_all(closers)
+        versions = [*self._retired, self._version]
+        closers: list[Closer] = [functools.partial(drain, versions, grace_s)]
+        for version, successor in itertools.pairwise([*versions, None]):
+            if version is not None:
+                closers += version.closers(self, successor)
+        await close_all(closers)
+
+    async def reconfigure(self, source: Source = None) -> None:
+        """Take up another configuration for the calls that start from now on; those under way keep theirs.
+
+        Deployments that both name keep their state (latency, breaker, counters); providers with the same settings keep
+        their connections; plugins given in Python stay registered.  Returns when the last call of the configuration
+        before has ended and what only that used is closed.  Raises
+        :class:`~asyncrouter.types.errors.ConfigError` (or what a plugin's startup raises), and changes nothing, when
+        the new one does not do.  The seed and the clock stay.
+        """
+        self._check_open()
+        async with self._changing:
+            retired = await self._take_up(load_config(source))
+        await retired.in_flight.quiet()
+        if retired in self._retired:  # or else the router was closed meanwhile, and this with it
+            self._retired.remove(retired)
+            await close_all(retired.closers(self, self._version))
+            known = self._assembler.catalogue.deployments
+            self.fleet.forget(name for name in retired.assembler.catalogue.deployments if name not in known)
+
+    async def _take_up(self, config: RouterConfig) -> Version:
+        """Make *config* the one that new calls enter with; return the version before."""
+        assembler = Assembler(build_catalogue(config), self.registry, self.fleet, before=self._assembler)
+        assembler.check(config.router.plugins)
+        for one in self._given:
+            assembler.add_plugin(one.instance, one.name)
+        routes, version = RouteTable(assembler), Version(assembler)
+        try:
+            await version.start(self, self._version)
+            self._check_open()
+        except BaseException:
+            await close_all(version.closers(self, self._version))
+            raise
+        self.fleet.adopt(assembler.catalogue.deployments.values())
+        self.fleet.budget.adopt(config.router.retry_budget, config.router.retry_floor)
+        retired, self._version = self._version, version
+        self._retired.append(retired)
+        self._assembler, self._routes = assembler, routes
+        return retired
+
+    def _check_open(self) -> None:
+        if not self._entered or self._closed:
+            raise RuntimeError("the router is not open; use it inside: async with Router.from_config(...) as router")
 
     def for_agent(self, name: str) -> AgentRouter:
         """Return the same calls with the defaults of the agent called *name*.
 
         Raises :class:`~asyncrouter.types.errors.ConfigError` with the nearest name when there is no such agent.
         """
+        self.agent_plan(name)
+        return AgentRouter(self, name)
+
+    def agent_plan(self, name: str) -> AgentPlan:
+        """Return the plan of the agent called *name*; raise as :meth:`for_agent` does.  For the doors."""
         agents = self._assembler.catalogue.agents
         agent = agents.get(name)
         if agent is None:
             cure = did_you_mean(name, agents) or f"known: {', '.join(sorted(agents)) or 'none'}"
             raise ConfigError(faults=[ConfigFault(f"agents.{name}", "no such agent", cure)])
-        return AgentRouter(self, agent)
+        return agent
 
     def plan(self, agent: str | None = None) -> GroupPlan:
         """Return the plan of the default group, or of *agent*: what is asked when no model is named."""
         if agent is None:
             return self._assembler.plan(None)
-        plan = self.for_agent(agent).plan
+        plan = self.agent_plan(agent).plan
         return self._assembler.plan(None) if plan is None else plan
 
     def metrics(self) -> Metrics:
@@ -173,11 +227,13 @@ class Router(Calls):
         except PluginContractError:  # a strategy of some group has that name
             self._assembler.remove_plugin(plugin)
             raise
+        self._given.append(NamedPlugin(name, plugin))
         return name
 
     def unregister(self, plugin: object) -> None:
         """Leave out *plugin* (the instance or its name) for the requests that start afterwards."""
         self._assembler.remove_plugin(plugin)
+        self._given = [one for one in self._given if one.instance is not plugin and one.name != plugin]
         self._routes = RouteTable(self._assembler)
 
     async def feedback(self, /, response: Response, score: float) -> None:
@@ -206,7 +262,7 @@ class Router(Calls):
     ) -> tuple[Request, Route, FindRoute]:
         """Return the checked request, its route, and the routes of its moment.  For the doors; callers have no need."""
         if not self._entered or self._closed:
-            raise RuntimeError("the router is not open; use it inside: async with Router.from_config(...) as router")
+            self._check_open()
         if running_loop() is not self._home:
             raise RuntimeError(ELSEWHERE)
         messages = messages_of(prompt)
@@ -251,30 +307,26 @@ class Router(Calls):
             return table.of(agent.plan)
         return table.find(model)
 
-    def _cold_hooks(self, hook: str) -> Iterable[tuple[NamedPlugin, Implementation]]:
-        for one in self._assembler.instances():
-            if _implements(one, hook):
-                manager = HookManager()
-                manager.register(one.instance, one.name)
-                yield from ((one, implementation) for implementation in manager.implementations(hook))
-
 
 class AgentRouter(Calls):
     """A router seen through one agent's profile: its group, threshold, parameters and budgets are the defaults."""
 
-    def __init__(self, router: Router, agent: AgentPlan) -> None:
+    def __init__(self, router: Router, name: str) -> None:
         self._router = router
-        self._profile = self._agent = agent
+        self._name = name
 
     @property
     def name(self) -> str:
         """The agent's name."""
-        return self._profile.name
+        return self._name
 
     @property
     def plan(self) -> GroupPlan | None:
         """What is asked when no model is named; ``None``: the router's default."""
-        return self._profile.plan
+        return self._profile().plan
+
+    def _profile(self) -> AgentPlan:
+        return self._router.agent_plan(self._name)  # asked each time: another configuration may have been taken up
 
     def _core(self) -> Router:
         return self._router
@@ -282,35 +334,3 @@ class AgentRouter(Calls):
     def metrics(self) -> Metrics:
         """Return the router's snapshot; ``metrics().agents[name]`` is this agent's part."""
         return self._router.metrics()
-
-
-def _implements(plugin: NamedPlugin, hook: str) -> bool:
-    return hasattr(getattr(plugin.instance, hook, None), "asyncrouter_impl")
-
-
-async def _call_cold(implementation: Implementation, hook: str, router: Router) -> None:
-    arguments = {"router": router} if "router" in implementation.arguments else {}
-    try:
-        result = implementation.function(**arguments)
-        if hasattr(result, "__await__"):
-            await result
-    except AsyncRouterError:
-        raise
-    except Exception as error:
-        raise PluginContractError(
-            f"plugin {implementation.plugin!r}, {hook}: raised {type(error).__name__}",
-            plugin=implementation.plugin,
-            hook=hook,
-        ) from error
-
-
-async def _close_all(closers: list[Callable[[], Awaitable[object]]]) -> None:
-    """Run every closer, also when one fails or the task is cancelled; raise the first failure at the end."""
-    failure: BaseException | None = None
-    for close in closers:
-        try:
-            await close()
-        except BaseException as error:  # the others must still be closed
-            failure = failure or error
-    if failure is not None:
-        raise failure

@@ -197,8 +197,11 @@ class SyncRouter(SyncCalls):
         """Close everything."""
         self.close()
 
-    def close(self) -> None:
-        """Cancel the calls under way, close the router and end its thread; a router that is not open stays so."""
+    def close(self, *, grace_s: float = 0.0) -> None:
+        """Let the calls under way end for *grace_s* seconds, cancel those left, close the router and end its thread.
+
+        A router that is not open stays so.
+        """
         with self._lock:
             loop = self._loop
             if loop is not None and loop.is_current:
@@ -206,6 +209,8 @@ class SyncRouter(SyncCalls):
             self._loop = None
         if loop is not None:
             atexit.unregister(self.close)
+            if grace_s > 0:
+                loop.start(functools.partial(self.calls.aclose, grace_s=grace_s)).result()
             loop.stop()
 
     def start(self, function: Callable[[], Awaitable[R]]) -> Future[R]:
@@ -213,6 +218,7 @@ class SyncRouter(SyncCalls):
         return self._running().start(function)
 
     feedback = _synchronous(Router.feedback)
+    reconfigure = _synchronous(Router.reconfigure)
 
     def for_agent(self, name: str) -> SyncAgentRouter:
         """Return the same calls with the defaults of the agent called *name*."""

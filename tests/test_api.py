@@ -158,6 +158,7 @@ def public(kind):
 ASYNC_ONLY = {
     "aclose": "the sync door's is close",
     "enter": "for the doors, not for callers",
+    "agent_plan": "for the doors, not for callers",
     "plan": "for the facade, not for callers",
 }
 
@@ -274,6 +275,7 @@ TREE = {
     "NoDeploymentAvailable": ((errors.RoutingError,), None, "trace retry_after_s"),
     "DeadlineExceeded": ((errors.RoutingError, TimeoutError), None, "trace"),
     "BudgetExceeded": ((errors.RoutingError,), None, "trace"),
+    "RouterClosed": ((errors.RoutingError,), None, "trace"),
     "AllAttemptsFailed": ((errors.RoutingError,), None, "trace errors"),
     "ProviderError": ((errors.AsyncRouterError,), RETRY, "deployment status request_id retry_after_s disposition"),
     "RateLimited": ((errors.ProviderError,), RETRY, ""),

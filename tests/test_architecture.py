@@ -29,6 +29,7 @@ FLOORS = {
     "strategies": 2,
     "engine": 2,
     "assembler": 3,
+    "versions": 3,
     "calls": 3,
     "routed_stream": 3,
     "router": 3,

@@ -184,7 +184,7 @@ def test_each_command_is_documented_with_its_options(name):
 
 @pytest.mark.parametrize("door", [Router, AgentRouter, Calls])
 def test_each_method_of_the_router_is_documented(door):
-    not_for_callers = {"enter", "plan", "aclose"}
+    not_for_callers = {"enter", "plan", "agent_plan"}
     methods = {name for name, value in vars(door).items() if not name.startswith("_") and callable(value)}
     assert methods - not_for_callers <= named_in(PAGES["docs/router.md"])
 

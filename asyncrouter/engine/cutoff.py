@@ -16,31 +16,38 @@ import anyio
 
 
 class _AsyncioCutOff:
-    __slots__ = ("_cancels_before", "_delay_s", "_handle", "_task", "fired")
+    __slots__ = ("_cancels_before", "_delay_s", "_task", "_timer", "fired")
 
     def __init__(self, delay_s: float, task: asyncio.Task[object]) -> None:
         self.fired = False
         self._delay_s = delay_s
-        self._task = task
+        self._task: asyncio.Task[object] | None = task
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         task = self._task
+        assert task is not None  # noqa: S101 - it is entered once
         self._cancels_before = task.cancelling()
-        self._handle = task.get_loop().call_later(self._delay_s, self._fire)
+        if self._delay_s != math.inf:
+            self._timer = task.get_loop().call_later(self._delay_s, self.cut)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> bool:
-        self._handle.cancel()
-        if not self.fired:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if task is None or not self.fired:
             return False
-        self.fired = self._task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
+        self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
         return self.fired
 
-    def _fire(self) -> None:
-        self.fired = True
-        self._task.cancel()
+    def cut(self) -> None:
+        """Cut now; nothing when it has been left or has cut already."""
+        if self._task is not None and not self.fired:
+            self.fired = True
+            self._task.cancel()
 
 
 class _AnyioCutOff:
@@ -53,6 +60,10 @@ class _AnyioCutOff:
     def fired(self) -> bool:
         return self._scope.cancelled_caught
 
+    def cut(self) -> None:
+        """Cut now; nothing when it has been left."""
+        self._scope.cancel()
+
     def __enter__(self) -> Self:
         self._scope.__enter__()
         return self
@@ -61,27 +72,15 @@ class _AnyioCutOff:
         return bool(self._scope.__exit__(kind, error, tb))
 
 
-class _Unbounded:
-    fired = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> bool:
-        return self.fired
-
-
-_UNBOUNDED = _Unbounded()
-CutOff = _AsyncioCutOff | _AnyioCutOff | _Unbounded
+CutOff = _AsyncioCutOff | _AnyioCutOff
 
 
 def cut_off_after(delay_s: float) -> CutOff:
-    """Return a context manager that cancels what is awaited in it after *delay_s* seconds; ``math.inf``: never.
+    """Return a context manager that cancels what is awaited in it after *delay_s* seconds, or when ``cut()`` is called.
 
-    It swallows its own cancellation and no other; afterwards ``fired`` is true exactly when it did.
+    ``math.inf`` is no time bound.  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
+    when it did.
     """
-    if delay_s == math.inf:
-        return _UNBOUNDED
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no asyncio loop runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncrouter.engine.inflight import Endable
 from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.tallies import Tally
@@ -13,9 +14,12 @@ from asyncrouter.types.trace import RouteTrace, TraceBuilder
 
 
 class Ending:
-    """Tells how a routed call ended, once: tallies, trace and the last event.  Left however the call ends."""
+    """Tells how a routed call ended, once: tallies, trace and the last event.  Left however the call ends.
 
-    __slots__ = ("_fleet", "_request", "_response", "_route", "_trace")
+    From :meth:`began` on the call is under way in its version of the configuration.
+    """
+
+    __slots__ = ("_call", "_fleet", "_request", "_response", "_route", "_trace")
 
     def __init__(self, request: Request, route: Route, trace: TraceBuilder, fleet: Fleet) -> None:
         self._request = request
@@ -23,6 +27,12 @@ class Ending:
         self._trace = trace
         self._fleet = fleet
         self._response: Response | None = None
+        self._call: Endable | None = None
+
+    def began(self, call: Endable) -> None:
+        """Count *call* as under way."""
+        self._call = call
+        self._route.in_flight.begin(call)
 
     def answered(self, response: Response) -> Response:
         """Note the answer and return it with its trace."""
@@ -39,6 +49,8 @@ class Ending:
 
     def end(self, error: BaseException | None) -> None:
         """Count the call, attach the trace to its error, and tell the observers."""
+        if self._call is not None:
+            self._route.in_flight.end(self._call)
         trace = self._response.trace if self._response else self._trace.freeze(self._fleet.now())
         routing_error = error if isinstance(error, AsyncRouterError) else None
         if routing_error is not None:

@@ -10,11 +10,12 @@ from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.hedging import Answer, race, rivals_of
+from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
-from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, ProviderError
+from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, ProviderError, RouterClosed
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Outcome, TraceBuilder
@@ -39,12 +40,13 @@ class Engine:
         around = route.pipeline.around_request
         with ending:
             with cut_off_after(course.deadline - trace.started_at) as cut:
+                ending.began(cut)
                 routed = self._route(course) if around is None else around(self._wrapped(course))(request)
                 return ending.answered(await routed)
             assert cut.fired  # noqa: S101 - nothing else is swallowed
             if course.in_hand is None:
-                raise DeadlineExceeded(course.too_late())
-            trace.notes.append("the deadline came before a better answer: the best so far is returned")
+                raise RouterClosed(CLOSED) if route.in_flight.closing else DeadlineExceeded(course.too_late())
+            trace.notes.append("the end came before a better answer: the best so far is returned")
             return ending.answered(course.in_hand)
 
     def _wrapped(self, course: Course) -> Call:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from asyncrouter.engine.inflight import InFlight
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
 from asyncrouter.providers.base import Provider
@@ -34,13 +35,18 @@ class Hedge:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Route:
-    """See the module.  ``defaults``: for each deployment that has any, the parameters laid under the caller's."""
+    """See the module.
+
+    ``defaults``: for each deployment that has any, the parameters laid under the caller's.  ``in_flight``: the calls
+    under way in the same version of the configuration, of all its routes.
+    """
 
     group: ModelGroup
     pipeline: Pipeline
     complete: AttemptCall
     stream: StreamCall
     defaults: Mapping[str, Mapping[str, Any]]
+    in_flight: InFlight
     hedge: Hedge | None = None
 
     def prepared(self, request: Request, deployment: Deployment) -> Request:
@@ -54,7 +60,11 @@ FindRoute = Callable[[str], Route]
 
 
 def make_route(
-    group: ModelGroup, pipeline: Pipeline, providers: Mapping[str, Provider], hedge: Hedge | None = None
+    group: ModelGroup,
+    pipeline: Pipeline,
+    providers: Mapping[str, Provider],
+    in_flight: InFlight,
+    hedge: Hedge | None = None,
 ) -> Route:
     """Compose the calls of *group*: its hooks around the providers of its deployments."""
     timeouts = group.timeouts
@@ -83,6 +93,7 @@ def make_route(
         complete=pipeline.around_attempt(complete),
         stream=stream,
         defaults=defaults,
+        in_flight=in_flight,
         hedge=hedge,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,12 +11,13 @@ import attrs
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.attempt import Slots
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.cutoff import CutOff, cut_off_after
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.flow import Flow
+from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.state.fleet import Fleet
-from asyncrouter.types.errors import DeadlineExceeded, PluginError
+from asyncrouter.types.errors import DeadlineExceeded, PluginError, RouterClosed
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response
 from asyncrouter.types.trace import TraceBuilder
@@ -37,11 +39,14 @@ class StreamCall:
         self._wrapped = None if around is None else around(self._flow, request)
         self._seen = Assembler()
         self._first: Chunk | None = None
+        self._reading: CutOff | None = None
+        self._in_flight = route.in_flight
         self._ended = False
         self._closed = False
 
     async def start(self) -> None:
         """Wait for the first output; it is the first chunk of the iteration."""
+        self._ending.began(self)
         self._first = await anext(self, None)
 
     async def __anext__(self) -> Chunk:
@@ -52,9 +57,13 @@ class StreamCall:
         if self._closed:
             raise StopAsyncIteration
         try:
-            if self._wrapped is not None:
-                return await self._next_wrapped(self._wrapped)
-            return await self._flow.__anext__()
+            if self._in_flight.closing:
+                raise RouterClosed(CLOSED)
+            with cut_off_after(math.inf) as self._reading:
+                if self._wrapped is not None:
+                    return await self._next_wrapped(self._wrapped)
+                return await self._flow.__anext__()
+            raise RouterClosed(CLOSED)
         except StopAsyncIteration:
             self._closed = True
             self._answered(self._flow.response)
@@ -62,6 +71,11 @@ class StreamCall:
         except BaseException as error:
             await self._close(error)
             raise
+
+    def cut(self) -> None:
+        """End the call, whether it awaits the upstream or its reader."""
+        if self._reading is not None:
+            self._reading.cut()
 
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""

@@ -84,6 +84,16 @@ class Breaker:
             self._epoch += 1
             self.ready_at = now
 
+    def adopt(self, settings: BreakerSettings) -> None:
+        """Go on with other *settings*, in the state that it is in."""
+        if settings != self.settings:
+            self.settings = settings
+            self._counts = SlidingCounts(settings.window_s)
+
+    def renew(self) -> None:
+        """Begin again, closed: another upstream stands behind it now."""
+        self._close()
+
     def _must_open(self, now: float) -> bool:
         if self._failures_in_a_row >= self.settings.failures:
             return True

@@ -25,6 +25,10 @@ class RetryBudget:
         self._attempts = SlidingCounts(TTL_S)
         self._extra_in_flight = 0
 
+    def adopt(self, share: float, floor: int) -> None:
+        """Go on with another share and floor."""
+        self._share, self._floor = share, floor
+
     def first_attempt(self, now: float) -> None:
         """Count one first attempt: it earns ``share`` of an extra one."""
         self._attempts.add(now, first=1)

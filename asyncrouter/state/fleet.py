@@ -30,8 +30,7 @@ class DeploymentState:
         self.latency_s: float | None = None
         self.output_tokens: float | None = None
         self.tally = Tally()
-        limited = deployment.limits.rpm or deployment.limits.tpm
-        self.limits = RateLimits(deployment.limits, clock.now()) if limited else None
+        self.limits = _limits(deployment, clock.now())
         self._clock = clock
 
     @property
@@ -48,6 +47,17 @@ class DeploymentState:
         if self.limits is not None:
             at = max(at, self.limits.ready_at(0, self._clock.now()))
         return at
+
+    def adopt(self, deployment: Deployment) -> None:
+        """Go on as *deployment*, of the same name: counters stay, and all the rest where it is the same target."""
+        before, self.deployment = self.deployment, deployment
+        if (before.provider, before.model) != (deployment.provider, deployment.model):
+            self.breaker.renew()
+            self.cooldown_until = float("-inf")
+            self.latency_s = self.output_tokens = None
+        self.breaker.adopt(deployment.breaker)
+        if before.limits != deployment.limits:
+            self.limits = _limits(deployment, self._clock.now())
 
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
@@ -83,6 +93,11 @@ class DeploymentState:
         )
 
 
+def _limits(deployment: Deployment, now: float) -> RateLimits | None:
+    limits = deployment.limits
+    return RateLimits(limits, now) if limits.rpm or limits.tpm else None
+
+
 class Fleet:
     """Every deployment's state, the shared retry budget, and the tallies of agents.
 
@@ -108,6 +123,18 @@ class Fleet:
         for deployment in deployments:
             if deployment.name not in self._states:
                 self._states[deployment.name] = DeploymentState(deployment, self, self.random)
+
+    def adopt(self, deployments: Iterable[Deployment]) -> None:
+        """Take up what another configuration says of *deployments*; those that it does not name stay as they are."""
+        for deployment in deployments:
+            state = self._states.get(deployment.name)
+            if state is not None and state.deployment != deployment:
+                state.adopt(deployment)
+
+    def forget(self, deployments: Iterable[str]) -> None:
+        """Drop the states of *deployments*, which no call uses any longer."""
+        for name in deployments:
+            self._states.pop(name, None)
 
     def agent(self, name: str) -> Tally:
         """Return the tally of the agent called *name*, new when it has none."""

@@ -17,6 +17,7 @@ works as expected.
     │  ├─ NoDeploymentAvailable         .retry_after_s
     │  ├─ DeadlineExceeded (TimeoutError)
     │  ├─ BudgetExceeded
+    │  ├─ RouterClosed
     │  └─ AllAttemptsFailed             .errors, __cause__ is the last of them
     └─ ProviderError                    .deployment .status .request_id .retry_after_s .disposition .trace
        ├─ RateLimited · Overloaded · ServerError · MalformedResponse · StreamInterrupted      RETRY
@@ -133,6 +134,10 @@ class DeadlineExceeded(RoutingError, TimeoutError):
 
 class BudgetExceeded(RoutingError):
     """A budget of attempts or money does not allow the call."""
+
+
+class RouterClosed(RoutingError):
+    """The router was closed while the call was under way, and its grace is over."""
 
 
 class AllAttemptsFailed(RoutingError):
