@@ -94,7 +94,7 @@ class Calls(abc.ABC):
             params=params,
             stream=True,
         )
-        return RoutedStream(StreamCall(request, route, find_route, core.fleet, core.engine.slots))
+        return RoutedStream(StreamCall(request, route, find_route, core.fleet))
 
     async def explain(
         self,

@@ -87,8 +87,12 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "rpm": optional(checks.positive),
         "tpm": optional(checks.positive),
         "concurrency": optional(checks.whole_positive),
+        "queue": checks.whole_not_negative,
     },
-    Timeouts: dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),
+    Timeouts: {
+        **dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),
+        "queue_s": checks.not_negative,
+    },
     BreakerSettings: {
         "failures": checks.whole_positive,
         "ratio": checks.ratio,

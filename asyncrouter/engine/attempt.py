@@ -9,8 +9,6 @@ import math
 from types import TracebackType
 from typing import Self
 
-import anyio
-
 from asyncrouter.engine.course import Course, Step
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
@@ -26,23 +24,6 @@ COOLDOWN_CAP_S = 300.0
 """The longest cooldown that an upstream's Retry-After may impose (Envoy's max_interval for rate limits)."""
 CALLERS_FAULT = (InvalidRequest, ContentFiltered)
 """Failures that say nothing about the deployment: its breaker stays as it is."""
-
-
-class Slots:
-    """A first-come-first-served semaphore for each deployment that has a ``concurrency`` limit."""
-
-    def __init__(self) -> None:
-        self._semaphores: dict[str, anyio.Semaphore] = {}
-
-    def of(self, deployment: Deployment) -> anyio.Semaphore | None:
-        """Return the deployment's semaphore, ``None`` when it has no limit."""
-        limit = deployment.limits.concurrency
-        if limit is None:
-            return None
-        semaphore = self._semaphores.get(deployment.name)
-        if semaphore is None:
-            semaphore = self._semaphores[deployment.name] = anyio.Semaphore(limit)
-        return semaphore
 
 
 class AttemptScope:

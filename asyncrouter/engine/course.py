@@ -15,17 +15,19 @@ bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import anyio
 import attrs
 
+from asyncrouter.engine import ends
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.engine.slots import Queueing
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import (
-    AllAttemptsFailed,
     AsyncRouterError,
     ConnectionFailed,
     ContextWindowExceeded,
@@ -38,7 +40,7 @@ from asyncrouter.types.errors import (
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
+from asyncrouter.types.trace import Attempt, AttemptKind, TraceBuilder
 
 
 @attrs.frozen(eq=False)
@@ -59,7 +61,8 @@ class Course:
     """
 
     __slots__ = ("_again_later", "_find_route", "_first_route", "_fleet", "_hopeless", "_last_step", "_patient_groups",
-                 "_reconnected", "_selection", "_too_small", "_tried", "in_hand", "request", "trace")  # fmt: skip
+                 "_reconnected", "_selection", "_too_small", "_tried", "in_hand", "queueing", "request",
+                 "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
@@ -67,6 +70,7 @@ class Course:
         self.request = request
         self.trace = trace
         self.in_hand: Response | None = None
+        self.queueing: Queueing | None = None
         self._first_route = route
         self._find_route = find_route
         self._fleet = fleet
@@ -142,20 +146,20 @@ class Course:
     async def after_refusal(self, step: Step) -> Step:
         """Return the attempt to make instead of *step*, which could not begin.
 
-        Its deployment was set aside since it was chosen, or the retry budget is exhausted.
+        Its deployment was set aside since it was chosen or had no slot, or the retry budget is exhausted.
         """
         name = step.deployment.name
         if step.budgeted and not self._may_retry():
             if name not in self._tried:  # the first of a further round
                 raise self.exhausted()
             step = attrs.evolve(step, budgeted=False)
-        else:
+        elif self._fleet[name].ready_at > self._fleet.now():
             self.trace.notes.append(f"{name} was set aside meanwhile")
         self._tried.add(name)
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0])
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
-        if next_step := await self._next_group(step.route, self._skipped(step.route)):
+        if next_step := await self._next_group(step.route, ends.skipped(step.route)):
             return next_step
         await self._wait_for_soonest()
         return await self._begin_round(step.kind, step.reason)
@@ -201,10 +205,7 @@ class Course:
             return self._nothing_available()
         if errors[-1].disposition is Disposition.RAISE:
             return errors[-1]
-        failures = "; ".join(f"{error.deployment}: {type(error).__name__}: {error}" for error in errors)
-        error = AllAttemptsFailed(f"all {len(errors)} attempts failed: {failures}", errors=errors)
-        error.__cause__ = errors[-1]
-        return error
+        return ends.all_failed(errors)
 
     # ------------------------------------------------------------------ groups and rounds
 
@@ -216,7 +217,7 @@ class Course:
             self._again_later = None
             if step := await self._enter(self._first_route, kind, reason):
                 return step
-            if step := await self._next_group(self._first_route, self._skipped(self._first_route)):
+            if step := await self._next_group(self._first_route, ends.skipped(self._first_route)):
                 return step
             await self._wait_for_soonest()
 
@@ -225,7 +226,10 @@ class Course:
         selection = await decide(self.request, route, self._fleet, self.trace)
         self._selection = selection
         ordered = selection.deployments if selection is not None else ()
-        if self._hopeless:
+        crowded = bool(ordered) and self._fleet[ordered[0].name].crowding > 0.0
+        if crowded:
+            self.trace.notes.append(f"{ordered[0].name}: no slot is free")
+        if crowded or self._hopeless:
             ordered = self.remaining()
         if selection is None or not ordered:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
@@ -301,10 +305,13 @@ class Course:
     async def _wait_for_soonest(self) -> None:
         """Wait until the soonest deployment may be ready; raise when that is no use.
 
-        Waiting for a deployment that is set aside counts as a round; waiting for one's turn within its rate does not.
+        Waiting for a deployment that is set aside counts as a round; waiting for one's turn within its rate does not,
+        nor does coming back to the line for a slot.
         """
+        if self.queueing is not None and self.queueing.comes_back():
+            return
         now = self._fleet.now()
-        soonest = self._soonest(now)
+        soonest = self.soonest(now)
         if soonest is None:
             raise self.exhausted()
         counted = soonest.set_aside_until > now
@@ -313,29 +320,25 @@ class Course:
         if not await self._wait(soonest.ready_at - now, counted=counted):
             raise self.exhausted()
 
-    def _soonest(self, now: float) -> DeploymentState | None:
+    def soonest(self, now: float) -> DeploymentState | None:
         """Return the first to be ready of the deployments that are not ready and not hopeless; ``None`` without any."""
-        waiting = [
-            self._fleet[deployment.name]
-            for group in self.trace.visited
-            for deployment in self._find_route(group).group.deployments
-            if self._fleet[deployment.name].ready_at > now and not self._is_hopeless(deployment)
-        ]
+        waiting = [state for state in self._states() if state.ready_at > now]
         return min(waiting, key=lambda state: state.ready_at, default=None)
 
+    def _states(self) -> Iterator[DeploymentState]:
+        """Yield the states of the deployments of every group visited, but the hopeless."""
+        for group in self.trace.visited:
+            for deployment in self._find_route(group).group.deployments:
+                if not self._is_hopeless(deployment):
+                    yield self._fleet[deployment.name]
+
     def _nothing_available(self) -> NoDeploymentAvailable:
-        soonest = self._soonest(self._fleet.now())
+        now = self._fleet.now()
+        soonest = self.soonest(now)
         groups = ", ".join(self.trace.visited)
-        if soonest is None:
-            return NoDeploymentAvailable(
-                f"no deployment of {groups} can serve this request: the filters left none; "
-                "see explain() for what each lacks"
-            )
-        retry_after_s = soonest.ready_at - self._fleet.now()
-        return NoDeploymentAvailable(
-            f"every deployment of {groups} is set aside; the first may be ready in {retry_after_s:.3g} s",
-            retry_after_s=retry_after_s,
-        )
+        if soonest is not None:
+            return ends.all_set_aside(groups, soonest.ready_at - now)
+        return ends.none_suits(groups) if self.queueing is None else ends.all_busy(groups, self._states())
 
     def _check_deadline(self) -> None:
         if self._fleet.now() >= self.deadline:
@@ -353,22 +356,23 @@ class Course:
 
     def too_late(self) -> str:
         """Return the words of a :class:`DeadlineExceeded`: when, and what had been tried."""
-        allowed = self.deadline - self.trace.started_at
-        tried = ", ".join(f"{a.deployment} {a.error.__class__.__name__ if a.error else a.outcome}"
-                          for a in self.trace.attempts)  # fmt: skip
-        return f"no answer within the deadline of {allowed:.3g} s; attempts: {tried or 'none ended'}"
+        return ends.too_late(self.trace, self.deadline)
 
     # ------------------------------------------------------------------ small questions
 
     def remaining(self) -> tuple[Deployment, ...]:
-        """Return the deployments of the selection that are ready, not yet tried in this round, and not hopeless."""
+        """Return the deployments of the selection that are ready, not yet tried in this round, and not hopeless.
+
+        Those with a free slot come first, then those with the shortest line; otherwise the selection's order stands.
+        """
         now = self._fleet.now()
         ordered = self._selection.deployments if self._selection else ()
-        return tuple(
+        ready = [
             one
             for one in ordered
             if one.name not in self._tried and not self._is_hopeless(one) and self._fleet[one.name].ready_at <= now
-        )
+        ]
+        return tuple(sorted(ready, key=lambda one: self._fleet[one.name].crowding))
 
     def _is_hopeless(self, deployment: Deployment) -> bool:
         """Whether this request need not be sent there again: neither waiting nor trying would change the answer."""
@@ -393,13 +397,3 @@ class Course:
     @staticmethod
     def _why(reason: str, failed: Attempt) -> str:
         return f"{reason} on {failed.deployment}" if failed.deployment else reason
-
-    def _skipped(self, route: Route) -> Attempt:
-        return Attempt(
-            number=0,
-            deployment="",
-            group=route.group.name,
-            kind=AttemptKind.FIRST,
-            outcome=Outcome.SKIPPED,
-            reason=f"no deployment of {route.group.name} was ready",
-        )

@@ -13,10 +13,12 @@ import anyio
 import attrs
 
 from asyncrouter.engine.assembly import Assembler
-from asyncrouter.engine.attempt import AttemptScope, Slots, begin
+from asyncrouter.engine.attempt import AttemptScope, begin
 from asyncrouter.engine.course import Course, Step
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import provider_fault
+from asyncrouter.engine.slots import take_slot
+from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import (
     AsyncRouterError,
     AttemptTimedOut,
@@ -39,7 +41,7 @@ class OpenAttempt:
 
     step: Step
     scope: AttemptScope
-    slot: anyio.Semaphore | None
+    slots: Slots | None
     first_output_by: float
     upstream: AsyncIterator[Chunk] | None = None
     has_output: bool = False
@@ -59,18 +61,17 @@ class OpenAttempt:
             if scope.cancelled_caught:
                 notes.append(f"{self.step.deployment.name} did not close its stream within {CLOSING_S:g} s")
         finally:
-            if self.slot is not None:
-                self.slot.release()
+            if self.slots is not None:
+                self.slots.release()
 
 
 class Flow:
     """An async iterator of what the caller is to see.  ``response`` is the assembled answer, once it is complete."""
 
-    def __init__(self, course: Course, slots: Slots) -> None:
+    def __init__(self, course: Course) -> None:
         self.response: Response | None = None
         self._course = course
         self._fleet = course.fleet
-        self._slots = slots
         self._asked = course.request
         options = self._asked.params.get("stream_options")
         self._wants_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
@@ -135,20 +136,19 @@ class Flow:
         step = self._next_step
         if step is None:
             step = await self._within_deadline(self._course.first_step())
-        slot = self._slots.of(step.deployment)
-        if slot is not None:
-            await self._within_deadline(slot.acquire())
-        scope = begin(self._course, step, self._fleet)
+        slots = self._fleet[step.deployment.name].slots
+        has_slot = slots is None or await self._within_deadline(take_slot(self._course, step, slots))
+        scope = begin(self._course, step, self._fleet) if has_slot else None
         if scope is None:
-            if slot is not None:
-                slot.release()
+            if slots is not None and has_slot:
+                slots.release()
             self._next_step = await self._within_deadline(self._course.after_refusal(step))
             return
         timeouts = step.route.group.timeouts
         self._attempt = OpenAttempt(
             step=step,
             scope=scope.__enter__(),
-            slot=slot,
+            slots=slots,
             first_output_by=self._fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s),
         )
 

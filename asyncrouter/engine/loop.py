@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from asyncrouter.engine.attempt import Slots, begin
+from asyncrouter.engine.attempt import begin
 from asyncrouter.engine.course import Course, Step
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
@@ -12,6 +12,7 @@ from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.hedging import Answer, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.engine.slots import take_slot
 from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
@@ -26,7 +27,6 @@ class Engine:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.slots = Slots()
 
     async def complete(self, request: Request, route: Route, find_route: FindRoute) -> Response:
         """Return the answer to *request*, its trace attached.
@@ -101,11 +101,15 @@ class Engine:
 
     async def _attempt(self, course: Course, step: Step) -> Response | None:
         """Make the attempt once its deployment has a slot; ``None`` when it could not begin."""
-        slot = self.slots.of(step.deployment)
-        if slot is None:
+        slots = self.fleet[step.deployment.name].slots
+        if slots is None:
             return await self._call(course, step)
-        async with slot:
+        if not await take_slot(course, step, slots):
+            return None
+        try:
             return await self._call(course, step)
+        finally:
+            slots.release()
 
     async def _call(self, course: Course, step: Step) -> Response | None:
         scope = begin(course, step, self.fleet)

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from asyncrouter.engine.assembly import Assembler
-from asyncrouter.engine.attempt import Slots
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import CutOff, cut_off_after
 from asyncrouter.engine.ending import Ending
@@ -29,12 +28,12 @@ class StreamCall:
     It ends once: with the answer, or with whatever leaves it.
     """
 
-    def __init__(self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, slots: Slots) -> None:
+    def __init__(self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet) -> None:
         self.response: Response | None = None
         trace = TraceBuilder(request.id, request.agent, route.group.name, fleet.now())
         self._course = Course(request, route, find_route, fleet, trace)
         self._ending = Ending(request, route, trace, fleet)
-        self._flow = Flow(self._course, slots)
+        self._flow = Flow(self._course)
         around = route.pipeline.around_request_stream
         self._wrapped = None if around is None else around(self._flow, request)
         self._seen = Assembler()

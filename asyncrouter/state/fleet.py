@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -10,6 +11,7 @@ from asyncrouter.state.breaker import Breaker
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.latency import smoothed
 from asyncrouter.state.limits import RateLimits
+from asyncrouter.state.slots import Slots
 from asyncrouter.state.tallies import Tally
 from asyncrouter.types.clock import Clock
 from asyncrouter.types.deployments import Deployment
@@ -20,7 +22,7 @@ class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
     __slots__ = ("_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
-                 "output_tokens", "tally")  # fmt: skip
+                 "output_tokens", "slots", "tally")  # fmt: skip
 
     def __init__(self, deployment: Deployment, clock: Clock, random: random.Random) -> None:
         self.deployment = deployment
@@ -31,6 +33,7 @@ class DeploymentState:
         self.output_tokens: float | None = None
         self.tally = Tally()
         self.limits = _limits(deployment, clock.now())
+        self.slots = _slots(deployment, None)
         self._clock = clock
 
     @property
@@ -48,6 +51,11 @@ class DeploymentState:
             at = max(at, self.limits.ready_at(0, self._clock.now()))
         return at
 
+    @property
+    def crowding(self) -> float:
+        """How long the line for a slot is; 0 while one is free, or when calls at once have no limit."""
+        return 0.0 if self.slots is None else self.slots.crowding
+
     def adopt(self, deployment: Deployment) -> None:
         """Go on as *deployment*, of the same name: counters stay, and all the rest where it is the same target."""
         before, self.deployment = self.deployment, deployment
@@ -58,6 +66,7 @@ class DeploymentState:
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
             self.limits = _limits(deployment, self._clock.now())
+            self.slots = _slots(deployment, self.slots)
 
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
@@ -90,12 +99,23 @@ class DeploymentState:
             cost_usd=tally.cost_usd,
             latency_s=tally.latency.quantiles(),
             breaker=self.breaker.state,
+            waiting=0 if self.slots is None else self.slots.waiting,
+            slots=None if self.slots is None else self.slots.limit,
         )
 
 
 def _limits(deployment: Deployment, now: float) -> RateLimits | None:
     limits = deployment.limits
     return RateLimits(limits, now) if limits.rpm or limits.tpm else None
+
+
+def _slots(deployment: Deployment, before: Slots | None) -> Slots | None:
+    """Return the slots of *deployment*: those of *before*, with who holds them and who waits, where there are some."""
+    limits = deployment.limits
+    if before is None:
+        return None if limits.concurrency is None else Slots(limits.concurrency, limits.queue)
+    before.resize(sys.maxsize if limits.concurrency is None else limits.concurrency, limits.queue)
+    return None if limits.concurrency is None else before
 
 
 class Fleet:

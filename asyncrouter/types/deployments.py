@@ -46,19 +46,26 @@ class Price:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What a deployment takes: requests and tokens per minute, calls at once.  ``None`` is no limit."""
+    """What a deployment takes: requests and tokens per minute, calls at once.  ``None`` is no limit.
+
+    ``queue``: how many calls at most stand in line for one of the ``concurrency`` slots.  It bounds memory (8 KB a
+    waiting call, measured), not the wait: that is bounded by :attr:`Timeouts.queue_s` and the deadline.
+    """
 
     rpm: float | None = None
     tpm: float | None = None
     concurrency: int | None = None
+    queue: int = 10_000
 
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Bounds of one attempt, and of the estimate before it, in seconds.
+    """Bounds of one attempt, and of what comes before it, in seconds.
 
     ``connect_s`` for the connection, ``first_token_s`` until the first output of a stream, ``idle_s`` between two
     chunks of it, ``attempt_s`` for the whole attempt; ``estimate_s`` for an estimator that awaits something.
+    ``queue_s``, before an attempt: how long a call stands in line for a slot before it looks elsewhere (5 s, as HTTPX
+    waits for a connection of its pool).
     """
 
     connect_s: float = 5.0
@@ -66,6 +73,7 @@ class Timeouts:
     idle_s: float = 15.0
     attempt_s: float = 60.0
     estimate_s: float = 2.0
+    queue_s: float = 5.0
 
 
 @attrs.frozen(kw_only=True)

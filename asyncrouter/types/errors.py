@@ -119,7 +119,10 @@ class UnknownModelGroup(RoutingError, LookupError):
 
 
 class NoDeploymentAvailable(RoutingError):
-    """Every candidate is set aside or unsuitable.  ``retry_after_s``: seconds until one may be free, or ``None``."""
+    """Every candidate is set aside, unsuitable, or busy with a full line.
+
+    ``retry_after_s``: seconds until one may be free, or ``None``.
+    """
 
     def __init__(
         self, message: str = "", *, trace: RouteTrace | None = None, retry_after_s: float | None = None

@@ -30,7 +30,8 @@ class DeploymentMetrics:
     """One deployment's attempts since the router was made.
 
     ``calls`` counts attempts of every kind; ``failures``, ``cancelled`` and ``rejected`` how some of them ended;
-    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` why some of them were made.
+    ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` why some of them were made.  ``waiting``: calls in line for
+    a slot now; ``slots``: how many may run at once, ``None`` without a limit.
     """
 
     calls: int = 0
@@ -47,6 +48,8 @@ class DeploymentMetrics:
     cost_usd: float = 0.0
     latency_s: LatencyQuantiles = LatencyQuantiles()
     breaker: BreakerState = BreakerState.CLOSED
+    waiting: int = 0
+    slots: int | None = None
 
 
 @attrs.frozen(kw_only=True)

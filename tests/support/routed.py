@@ -91,9 +91,8 @@ class Routed:
         for name, state in fleet._states.items():
             assert state.in_flight == 0, name
             assert state.breaker._probe is None, name
-            limit = state.deployment.limits.concurrency
-            slot = self.router.engine.slots._semaphores.get(name)
-            assert slot is None or (slot.value, slot.statistics().tasks_waiting) == (limit, 0), name
+            slots = state.slots
+            assert slots is None or (slots.in_use, slots.waiting) == (0, 0), name
 
     def check_accounts(self) -> None:
         """Every call has ended once, and what deployments, agents and observers tell is the same story."""

@@ -177,3 +177,18 @@ def test_a_rate_limit_sets_nothing_aside(clock):
     assert state.set_aside_until < 100.0 < state.ready_at
     state.cool_until(300.0)
     assert state.set_aside_until == 300.0
+
+
+def test_slots_follow_the_limit_with_those_who_hold_and_wait(clock):
+    state = state_of(clock, limits=Limits(concurrency=1))
+    slots, woken = state.slots, []
+    slots.take()
+    for number in range(3):
+        slots.line_up(float(number), lambda number=number: woken.append(number))
+    state.adopt(deployment(limits=Limits(concurrency=2, queue=7)))
+    assert state.slots is slots
+    assert (slots.limit, slots.queue, woken) == (2, 7, [0])
+    state.adopt(deployment(limits=Limits(rpm=5)))
+    assert (state.slots, state.crowding, woken) == (None, 0.0, [0, 1, 2])
+    state.adopt(deployment(limits=Limits(concurrency=3)))
+    assert (state.slots.limit, state.slots.in_use) == (3, 0)
