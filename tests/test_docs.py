@@ -13,10 +13,15 @@ from pages import PAGES, ROOT, anchors, blocks, links, named_in, prose, section
 import asyncrouter
 from asyncrouter.assembler import builtin_registry
 from asyncrouter.cli.app import app
+from asyncrouter.cli.lab import lab
 from asyncrouter.config import schema
 from asyncrouter.config.two_model import AGENT_KEYS
 from asyncrouter.hooks.manager import ARGUMENTS, ASYNC_HOOKS, HOOKS
 from asyncrouter.hooks.specs import HookSpecs
+from asyncrouter.lab.simulation.arrivals import KINDS as ARRIVALS
+from asyncrouter.lab.simulation.draws import KINDS as DRAWS
+from asyncrouter.lab.simulation.loading import shipped
+from asyncrouter.lab.simulation.schema import Phase, PromptSettings, SimulationSettings, UpstreamSettings
 from asyncrouter.router import AgentRouter, Calls, Router
 from asyncrouter.types import decisions, deployments, errors, events, metrics, response, trace
 from asyncrouter.types.errors import AsyncRouterError, ConfigFault, Disposition, ProviderError
@@ -180,6 +185,27 @@ def test_each_command_is_documented_with_its_options(name):
     for parameter in app.commands[name].params:
         for option in parameter.opts:
             assert not option.startswith("-") or f"`{option}" in PAGES["docs/cli.md"], option
+
+
+@pytest.mark.parametrize("name", lab.commands)
+def test_each_command_of_the_lab_is_documented_with_its_options(name):
+    assert re.search(rf"^\| `asyncrouter lab {name}\b", PAGES["README.md"], re.MULTILINE)
+    for page in ("docs/cli.md", "docs/lab.md"):
+        options = {option for parameter in lab.commands[name].params for option in parameter.opts}
+        assert {option for option in options if f"`{option}" not in PAGES[page]} == set(), page
+
+
+@pytest.mark.parametrize(
+    "kind", [SimulationSettings, PromptSettings, UpstreamSettings, Phase, *DRAWS.values(), *ARRIVALS.values()]
+)
+def test_each_key_of_a_scenario_is_documented(kind):
+    written = section("docs/lab.md", "## A scenario")
+    assert {field.name for field in attrs.fields(kind) if not field.name.startswith("_")} <= named_in(written)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_each_shipped_scenario_is_documented(name):
+    assert f"\n| `{name}` | " in PAGES["docs/lab.md"]
 
 
 @pytest.mark.parametrize("door", [Router, AgentRouter, Calls])

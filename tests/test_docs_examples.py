@@ -15,6 +15,7 @@ import shlex
 import tomllib
 
 import attrs
+import click
 import pytest
 from openai_wire import script_of
 from pages import PAGES, ROOT, blocks, prose
@@ -127,7 +128,10 @@ def check_asyncrouter(arguments):
     """Parse *arguments* as the command line does, running nothing."""
     with app.make_context("asyncrouter", list(arguments)) as context:
         name, command, rest = app.resolve_command(context, [*arguments])
-        command.make_context(name, rest, parent=context).close()
+        with command.make_context(name, rest, parent=context) as inner:
+            if isinstance(command, click.Group):
+                name, command, rest = command.resolve_command(inner, rest)
+                command.make_context(name, rest, parent=inner).close()
 
 
 def check_make(targets):
@@ -158,6 +162,8 @@ def test_a_wrong_command_would_be_found():
     for line in (
         "asyncrouter aks hello",
         "asyncrouter ask hello --steram",
+        "asyncrouter lab simulaet",
+        "asyncrouter lab simulate --polt x.png",
         "make tset",
         'pip install "asyncrouter[clu]"',
     ):

@@ -10,6 +10,7 @@ import click
 
 from asyncrouter.cli.calls import ask, explain
 from asyncrouter.cli.demo import demo
+from asyncrouter.cli.lab import lab
 from asyncrouter.cli.output import Failed, complain
 from asyncrouter.cli.parts import check, plugins
 from asyncrouter.version import VERSION
@@ -23,7 +24,7 @@ def app() -> None:
     """Route each LLM call to the cheapest model that will do."""
 
 
-for command in (ask, explain, check, plugins, demo):
+for command in (ask, explain, check, plugins, demo, lab):
     app.add_command(command)
 
 

@@ -26,7 +26,6 @@ from asyncrouter.config.schema import (
     ProviderSettings,
     RouterConfig,
     RouterSettings,
-    TwoModelSettings,
 )
 from asyncrouter.hooks.registry import did_you_mean
 from asyncrouter.types.errors import ConfigError, ConfigFault
@@ -136,8 +135,7 @@ def _unknown_key(path: str, key: str, known: list[str]) -> ConfigFault:
 @cache
 def _converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    for kind in (*TABLES.values(), RouterSettings, DeploymentSettings, GroupSettings, AgentSettings, TwoModelSettings):
-        converter.register_structure_hook(kind, _made_by(converter, kind))
+    converter.register_structure_hook_factory(attrs.has, lambda kind: _made_by(converter, kind))
     provider = _made_by(converter, ProviderSettings)
 
     def with_options(table: Mapping[str, Any], kind: type[ProviderSettings]) -> Any:

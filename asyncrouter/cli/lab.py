@@ -1,0 +1,149 @@
+"""``lab``: what a configuration would do, tried where it costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from asyncrouter.cli.output import Failed, print_document, print_error_document, print_table
+from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault
+
+if TYPE_CHECKING:
+    from asyncrouter.lab.simulation.run import Outcome
+    from asyncrouter.lab.simulation.schema import Scenario
+
+
+@click.group()
+def lab() -> None:
+    """Try a configuration where it costs nothing."""
+
+
+@lab.command()
+@click.option(
+    "--config",
+    "file",
+    envvar="ASYNCROUTER_CONFIG",
+    metavar="FILE",
+    help="A scenario, or an ordinary configuration: then its first deployment has an outage.",
+)
+@click.option("--scenario", "name", metavar="NAME", help="A scenario that comes with the package.")
+@click.option("--list", "listed", is_flag=True, help="List the scenarios that come with the package.")
+@click.option("--seed", type=int, help="Another course of chance than the scenario's.")
+@click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long requests come.")
+@click.option("--requests", type=int, metavar="N", help="How many requests come at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="F.png",
+    help="Draw the course of the simulation.",
+)
+def simulate(
+    *,
+    file: str | None,
+    name: str | None,
+    listed: bool,
+    seed: int | None,
+    duration_s: float | None,
+    requests: int | None,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Run the real router and its policies over a simulated fleet, in virtual time."""
+    if listed:
+        _print_shipped(as_json=as_json)
+        return
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise click.UsageError('--plot needs matplotlib; run: pip install "asyncrouter[lab]"')
+    from asyncrouter.lab.simulation.run import simulate as run
+
+    began = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what plugins and logs print meanwhile
+            scenarios = _load(file, name, seed=seed, duration_s=duration_s, requests=requests)
+            with _progress(len(scenarios)) as progress:
+                outcomes = [run(scenario, progress(scenario.name)) for scenario in scenarios]
+    except AsyncRouterError as error:
+        if as_json:
+            print_error_document(error)
+        raise Failed(error) from error
+    _tell_speed(outcomes, time.perf_counter() - began)
+    if plot is not None:
+        from asyncrouter.lab.simulation.plot import draw
+
+        draw(outcomes, plot)
+    _print_outcomes(outcomes, as_json=as_json)
+
+
+def _load(file: str | None, name: str | None, **over: float | None) -> tuple[Scenario, ...]:
+    from asyncrouter.config.loading import load_config
+    from asyncrouter.hooks.registry import did_you_mean
+    from asyncrouter.lab.simulation.loading import load_scenarios, shipped
+
+    if name is None:
+        return load_scenarios(load_config(None) if file is None else Path(file), **over)
+    known = shipped()
+    if name not in known:
+        cure = did_you_mean(name, known) or f"known: {', '.join(known)}"
+        raise ConfigError(faults=[ConfigFault("--scenario", f"unknown scenario {name!r}", cure)])
+    return load_scenarios(known[name], **over)
+
+
+def _print_shipped(*, as_json: bool) -> None:
+    from asyncrouter.lab.simulation.loading import shipped, summary_of
+
+    rows = [(name, summary_of(path)) for name, path in shipped().items()]
+    if as_json:
+        print_document([{"name": name, "shows": summary} for name, summary in rows])
+    else:
+        print_table(("scenario", "what it shows"), rows)
+
+
+@contextlib.contextmanager
+def _progress(runs: int) -> Iterator[Callable[[str], Callable[[float], None] | None]]:
+    """Yield what makes a listener for each of *runs* simulations: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _name: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def listener(name: str) -> Callable[[float], None]:
+            bar = bars.add_task(name if runs > 1 else "simulating", total=1.0)
+            return lambda share: bars.update(bar, completed=share)
+
+        yield listener
+
+
+def _tell_speed(outcomes: list[Outcome], wall_s: float) -> None:
+    requests = sum(one.requests.begun for one in outcomes)
+    virtual_s = sum(one.ended_s for one in outcomes)
+    click.echo(
+        f"simulated {requests:,} requests in {virtual_s:,.0f} s of virtual and {wall_s:.1f} s of real time: "
+        f"{requests / wall_s * 60:,.0f} requests a minute",
+        err=True,
+    )
+
+
+def _print_outcomes(outcomes: list[Outcome], *, as_json: bool) -> None:
+    from asyncrouter.lab.simulation.report import deployments_table, document, runs_table
+
+    told = document(outcomes)
+    if as_json:
+        print_document(told)
+        return
+    print_table(*runs_table(told))
+    for run in told["runs"]:
+        click.echo()
+        if len(outcomes) > 1:
+            click.echo(run["name"])
+        print_table(*deployments_table(run))
