@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -178,12 +178,17 @@ def literal_secrets(value: object, path: str) -> Iterator[ConfigFault]:
         return
     for key, item in value.items():
         here = join(path, named(str(key)))
-        if isinstance(item, str) and is_secret_key(str(key)):
+        if is_secret_key(str(key)) and any(isinstance(one, str) for one in _all(item)):
             yield ConfigFault(here, "a secret must not be written out", SECRET_CURE)
-        elif str(key).endswith("api_key_env") and not _names_a_variable(item):
+        elif str(key).endswith("api_key_env") and not all(map(_names_a_variable, _all(item))):
             yield ConfigFault(here, "expected the name of an environment variable", 'such as "OPENAI_API_KEY"')
         else:
             yield from literal_secrets(item, here)
+
+
+def _all(value: object) -> Iterable[object]:
+    """Return the items of a list, or the one value that is none: several keys may stand where one does."""
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _names_a_variable(value: object) -> bool:

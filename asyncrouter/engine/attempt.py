@@ -9,7 +9,8 @@ import math
 from types import TracebackType
 from typing import Self
 
-from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.course import Course
+from asyncrouter.engine.step import Step
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.deployments import Deployment
@@ -136,7 +137,7 @@ class AttemptScope:
         state.tally.failures += 1
         error.deployment = error.deployment or state.deployment.name
         retry_after_s = error.retry_after_s or 0.0
-        if isinstance(error, CALLERS_FAULT) or self._course.reconnects_after(error):
+        if isinstance(error, CALLERS_FAULT) or self._course.repeats_after(self._step, error):
             state.breaker.released(self._permit, now)
         elif retry_after_s > 0.0:
             # The upstream said when to come back: that is a cooldown, not a sign that it is broken.

@@ -2,7 +2,8 @@
 
 The order of recovery, from the cheapest cure to the dearest:
 
-1. a connection lost before a byte of the answer came: the same deployment at once, once, uncounted;
+1. the same deployment at once, uncounted: once after a connection lost before a byte of the answer came, and once a
+   key after a refusal of one key while others stand ready;
 2. another ready deployment of the group, at once;
 3. before leaving the group, one more try of it when the wait costs no more than the group's ``patience_s``;
 4. the fallback groups in order, at once;
@@ -24,6 +25,7 @@ from asyncrouter.engine import ends
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing
+from asyncrouter.engine.step import Step
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
@@ -43,17 +45,6 @@ from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Attempt, AttemptKind, TraceBuilder
 
 
-@attrs.frozen(eq=False)
-class Step:
-    """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins."""
-
-    deployment: Deployment
-    route: Route
-    kind: AttemptKind
-    reason: str = ""
-    budgeted: bool = False
-
-
 class Course:
     """One request's way through its group and the fallback groups; the drivers ask it for the next step.
 
@@ -61,7 +52,7 @@ class Course:
     """
 
     __slots__ = ("_again_later", "_find_route", "_first_route", "_fleet", "_hopeless", "_last_step", "_patient_groups",
-                 "_reconnected", "_selection", "_too_small", "_tried", "in_hand", "queueing", "request",
+                 "_reconnected", "_repeats", "_selection", "_too_small", "_tried", "in_hand", "queueing", "request",
                  "trace")  # fmt: skip
 
     def __init__(
@@ -82,6 +73,7 @@ class Course:
         self._again_later: Retry | None = None
         self._patient_groups: set[str] = set()
         self._reconnected = False
+        self._repeats = 0
 
     def anew(self, request: Request) -> Course:
         """Return the course of *request* from the beginning, in the same trace."""
@@ -124,9 +116,8 @@ class Course:
         step, failed = self._last_step, self.trace.attempts[-1]
         assert step is not None  # noqa: S101 - an attempt has ended
         self._check_deadline()
-        if self.reconnects_after(failed.error):
-            self._reconnected = True
-            return attrs.evolve(step, kind=AttemptKind.RETRY, reason="connection lost before an answer", budgeted=False)
+        if failed.error is not None and self.repeats_after(step, failed.error):
+            return self._repeat(step, failed.error)
         self._check_attempts()
         retry = step.route.pipeline.retry(self.request, failed, self.trace, self._fleet.random)
         again = retry if isinstance(retry, Retry) else None
@@ -157,7 +148,7 @@ class Course:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         self._tried.add(name)
         if remaining := self.remaining():
-            step = attrs.evolve(step, deployment=remaining[0])
+            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await self._next_group(step.route, ends.skipped(step.route)):
             return next_step
@@ -194,9 +185,18 @@ class Course:
             if isinstance(error, ContextWindowExceeded):
                 self._too_small = max(self._too_small, step.deployment.context_window or 0)
 
-    def reconnects_after(self, error: ProviderError | None) -> bool:
+    def repeats_after(self, step: Step, error: ProviderError) -> bool:
         """Whether *error* is cured by asking the same deployment again at once, which counts as the same attempt."""
+        if error.other_keys:
+            return error.other_keys < step.keys_left
         return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
+
+    def _repeat(self, step: Step, error: ProviderError) -> Step:
+        self._repeats += 1
+        reason = f"another key after {type(error).__name__}" if error.other_keys else "connection lost before an answer"
+        self._reconnected = self._reconnected or not error.other_keys
+        keys_left = error.other_keys or step.keys_left
+        return attrs.evolve(step, kind=AttemptKind.RETRY, reason=reason, budgeted=False, keys_left=keys_left)
 
     def exhausted(self) -> AsyncRouterError:
         """Return the error that tells that nothing is left: the last one itself where the request is at fault."""
@@ -281,7 +281,7 @@ class Course:
         ready_in = self._fleet[step.deployment.name].ready_at - self._fleet.now()
         if not self._may_retry() or not await self._wait(max(retry.delay_s, ready_in)):
             return None
-        return attrs.evolve(step, kind=AttemptKind.RETRY, reason=retry.reason, budgeted=True)
+        return Step(step.deployment, step.route, AttemptKind.RETRY, retry.reason, budgeted=True)
 
     def _may_retry(self) -> bool:
         if self._fleet.budget.allows(self._fleet.now()):
@@ -351,8 +351,8 @@ class Course:
 
     @property
     def _attempts_left(self) -> int:
-        """Attempts that may still be made; a connection lost and made anew is one."""
-        return self._first_route.group.max_attempts - len(self.trace.attempts) + self._reconnected
+        """Attempts that may still be made; one that was repeated at once is one."""
+        return self._first_route.group.max_attempts - len(self.trace.attempts) + self._repeats
 
     def too_late(self) -> str:
         """Return the words of a :class:`DeadlineExceeded`: when, and what had been tried."""

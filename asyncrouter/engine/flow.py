@@ -14,10 +14,11 @@ import attrs
 
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.attempt import AttemptScope, begin
-from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import provider_fault
 from asyncrouter.engine.slots import take_slot
+from asyncrouter.engine.step import Step
 from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import (
     AsyncRouterError,

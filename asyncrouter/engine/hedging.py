@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 import attrs
 
-from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.course import Course
+from asyncrouter.engine.step import Step
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.errors import ProviderError
 from asyncrouter.types.response import Response

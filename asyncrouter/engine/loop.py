@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.engine.attempt import begin
-from asyncrouter.engine.course import Course, Step
+from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
@@ -13,6 +13,7 @@ from asyncrouter.engine.hedging import Answer, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import take_slot
+from asyncrouter.engine.step import Step
 from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict

@@ -18,7 +18,8 @@ from asyncrouter.types.deployments import NEVER
 from asyncrouter.types.trace import AttemptKind
 
 if TYPE_CHECKING:
-    from asyncrouter.engine.course import Course, Step
+    from asyncrouter.engine.course import Course
+from asyncrouter.engine.step import Step
 
 
 class Queueing:

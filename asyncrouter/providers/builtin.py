@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from asyncrouter.hooks.markers import hookimpl
@@ -26,8 +26,8 @@ def _factory(preset: Preset) -> Callable[..., OpenAICompatible]:
         *,
         name: str = preset.name,
         base_url: str | None = None,
-        api_key_env: str | None = None,
-        api_key: Callable[[], str] | None = None,
+        api_key_env: str | Sequence[str] | None = None,
+        api_key: Callable[[], str] | Sequence[Callable[[], str]] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         proxy: str | None = None,

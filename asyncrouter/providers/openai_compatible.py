@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from asyncrouter.providers.answers import NoAnswer, checked_completion
@@ -43,8 +43,9 @@ class OpenAICompatible:
 
     ``name``: the provider's name in messages.  ``base_url``: the part of the address before ``/chat/completions``.
     ``api_key_env``: the environment variable of the key; ``api_key``: a callable that returns the key, asked before
-    each call (a rotating token).  ``headers``: sent with each request; ``params``: laid under the parameters of each
-    request; ``organization`` and ``project``: OpenAI's headers of that name; ``api_version``: Azure's dated API.
+    each call (a rotating token); either may be a list, whose first key serves until an upstream refuses it (see
+    :mod:`asyncrouter.providers.keys`).  ``headers``: sent with each request; ``params``: laid under the parameters of
+    each request; ``organization``, ``project``: OpenAI's headers of that name; ``api_version``: Azure's dated API.
     ``proxy``: an http(s) address; ``trust_env``: take the proxy from HTTPS_PROXY and the like (``.netrc`` is never
     read).  ``ca_file``: certificates in PEM form to trust in place of the system's; verification has no switch.
     ``max_response_bytes``: the largest answer after decompression (a stream: 16 times that).  ``finish_grace_s``: how
@@ -59,8 +60,8 @@ class OpenAICompatible:
         *,
         name: str,
         base_url: str | None = None,
-        api_key_env: str | None = None,
-        api_key: Callable[[], str] | None = None,
+        api_key_env: str | Sequence[str] | None = None,
+        api_key: Callable[[], str] | Sequence[Callable[[], str]] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         proxy: str | None = None,
@@ -80,8 +81,7 @@ class OpenAICompatible:
             name=name,
             preset=preset,
             base_url=url,
-            key=check.key(api_key, api_key_env, url),
-            key_is_called=api_key is not None,
+            keys=check.keys(api_key, api_key_env, url),
             headers=check.headers(headers, organization, project),
             params=check.params(params),
             proxy=None if proxy is None else check.url("proxy", proxy, proxy_cure),
@@ -218,7 +218,7 @@ class OpenAICompatible:
         return self._error_of(exchange, bytes(body[:MAX_ERROR_BYTES]), deployment)
 
     def _error_of(self, exchange: Exchange, body: object, deployment: Deployment) -> ProviderError:
-        return error_from(
+        error = error_from(
             exchange.status,
             exchange.headers,
             body,
@@ -226,6 +226,7 @@ class OpenAICompatible:
             secrets=self._credentials.revealed(),
             wall_now=time.time(),
         )
+        return self._credentials.noted(error, exchange.key, deployment)
 
     def _refused(self, refusal: NoAnswer, exchange: Exchange, deployment: Deployment) -> ProviderError:
         """Return the error for a body that holds no answer."""

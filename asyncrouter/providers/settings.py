@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -35,15 +36,23 @@ _FRAMING_HEADERS = frozenset(
 _RESERVED_PARAMS = ("model", "messages", "stream")
 
 
+@attrs.frozen
+class Key:
+    """One key: ``place`` names its environment variable or the argument it was given as; ``called``: by a callable."""
+
+    place: str
+    secret: Secret
+    called: bool = False
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
-    """A provider's settings, checked.  ``headers`` are sent with every request; the key is added to them."""
+    """A provider's settings, checked.  ``headers`` are sent with every request; one of ``keys`` is added to them."""
 
     name: str
     preset: Preset
     base_url: str
-    key: Secret | None = None
-    key_is_called: bool = False
+    keys: tuple[Key, ...] = ()
     headers: Mapping[str, str] = attrs.field(default=EMPTY, repr=False)
     params: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
     proxy: str | None = None
@@ -102,48 +111,56 @@ class Checker:
             self.fault("base_url", "ends in /chat/completions, which is added to it", "leave that part out")
         return url
 
-    def key(self, api_key: object, api_key_env: object, base_url: str) -> Secret | None:
-        """Return the key: what the callable returns, or the environment variable's value.
+    def keys(self, api_key: object, api_key_env: object, base_url: str) -> tuple[Key, ...]:
+        """Return the keys: what the callables return, or the values of the environment variables.
 
         The preset's own variable is read only where the preset's own origin is called (or where it has none): a key
         must not go to a server that it was not made for.
         """
         if api_key is not None:
-            return self._called_key(api_key, api_key_env)
+            return tuple(self._called_keys(api_key, api_key_env))
         preset = self._preset
         if api_key_env is None:
             if preset.key_env is None or (preset.base_url and _origin(base_url) != _origin(preset.base_url)):
-                return None
-            return self._key_from(preset.key_env, required=preset.key_required)
-        if not isinstance(api_key_env, str) or not api_key_env:
-            self.fault("api_key_env", "expected the name of an environment variable", 'write api_key_env = "MY_KEY"')
-            return None
-        return self._key_from(api_key_env, required=True)
+                return ()
+            return tuple(self._keys_from("api_key_env", preset.key_env, required=preset.key_required))
+        variables = list(_each("api_key_env", api_key_env))
+        counted = Counter(variable for _, variable in variables if isinstance(variable, str))
+        for variable, count in counted.items():
+            if count > 1:
+                self.fault("api_key_env", f"names {variable} {count} times", "name each key once")
+        if not variables:
+            self.fault("api_key_env", "names no variable", 'write api_key_env = "MY_KEY", or leave it out')
+        return tuple(key for path, variable in variables for key in self._keys_from(path, variable, required=True))
 
-    def _called_key(self, api_key: object, api_key_env: object) -> Secret | None:
-        variable = api_key_env or self._preset.key_env or "MY_KEY"
-        if not callable(api_key):
-            self.fault(
-                "api_key",
-                "a key is not written into a configuration",
-                f'put it into an environment variable and write api_key_env = "{variable}"',
-            )
-            return None
+    def _called_keys(self, api_key: object, api_key_env: object) -> Iterator[Key]:
+        named = api_key_env if isinstance(api_key_env, str) else None
+        variable = named or self._preset.key_env or "MY_KEY"
+        cure = f'put it into an environment variable and write api_key_env = "{variable}"'
         if api_key_env is not None:
             self.fault("api_key", "stands beside api_key_env", "give one of the two")
-        return Secret(api_key)
+        given = list(_each("api_key", api_key))
+        if not given:
+            self.fault("api_key", "holds no callable", "give one, or leave it out")
+        for path, get in given:
+            if callable(get):
+                yield Key(path, Secret(get), called=True)
+            else:
+                self.fault(path, "a key is not written into a configuration", cure)
 
-    def _key_from(self, variable: str, *, required: bool) -> Secret | None:
+    def _keys_from(self, path: str, variable: object, *, required: bool) -> Iterator[Key]:
+        """Yield the key of one environment variable, if there is one."""
+        if not isinstance(variable, str) or not variable:
+            self.fault(path, "expected the name of an environment variable", 'write api_key_env = "MY_KEY"')
+            return
         value = os.environ.get(variable, "").strip()
-        if not value:
-            if required:
-                cure = f"export {variable}=… or set api_key_env"
-                self.fault("api_key_env", f"the environment variable {variable} is not set", cure)
-            return None
-        if not is_key(value):
-            self.fault("api_key_env", f"{variable} holds characters that no key has", f"export {variable} again")
-            return None
-        return Secret(value)
+        if is_key(value):
+            yield Key(variable, Secret(value))
+        elif value:
+            self.fault(path, f"{variable} holds characters that no key has", f"export {variable} again")
+        elif required:
+            cure = f"export {variable}=… or set api_key_env"
+            self.fault(path, f"the environment variable {variable} is not set", cure)
 
     def headers(self, value: object, organization: object, project: object) -> dict[str, str]:
         """Return the headers of every request, without the key."""
@@ -233,6 +250,14 @@ class Checker:
 def is_key(value: object) -> bool:
     """Tell whether *value* can be sent as a key: visible ASCII characters only."""
     return isinstance(value, str) and _KEY.fullmatch(value) is not None
+
+
+def _each(path: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield *value*, or each item of the list that it is, with its place."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        yield from ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    else:
+        yield path, value
 
 
 def _origin(url: str) -> tuple[str, str]:

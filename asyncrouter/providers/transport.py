@@ -45,13 +45,14 @@ _RAISED = (aiohttp.ClientError, OSError, RuntimeError, ValueError)
 
 
 class Exchange:
-    """One request sent and the answer to it, read piece by piece."""
+    """One request sent and the answer to it, read piece by piece.  ``key``: the number of the key that was sent."""
 
-    __slots__ = ("_content", "_deployment", "_door", "_response", "_secrets", "headers", "status")
+    __slots__ = ("_content", "_deployment", "_door", "_response", "_secrets", "headers", "key", "status")
 
     def __init__(
-        self, response: aiohttp.ClientResponse, door: Door, deployment: Deployment, secrets: Credentials
+        self, response: aiohttp.ClientResponse, door: Door, deployment: Deployment, secrets: Credentials, key: int
     ) -> None:
+        self.key = key
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
@@ -120,17 +121,18 @@ class Transport:
         url = self._urls.get(deployment.model)
         if url is None:
             url = self._urls[deployment.model] = yarl.URL(self._settings.url_for(deployment.model), encoded=True)
+        key = self._credentials.choose(deployment)
         try:
             response = await door.session.post(
                 url,
                 data=body if len(body) < LARGE_BODY_BYTES else io.BytesIO(body),
-                headers=self._credentials.of_call(deployment),
+                headers=self._credentials.of_call(key, deployment),
                 allow_redirects=False,
                 timeout=_timeout(connect_s),
             )
         except _RAISED as error:
             raise _failure_of_sending(error, deployment, self._credentials.revealed(), connect_s) from None
-        return Exchange(response, door, deployment, self._credentials)
+        return Exchange(response, door, deployment, self._credentials, key)
 
     async def aclose(self) -> None:
         """Close every session: this loop's, and as far as their loops still run or are closed, the others'."""

@@ -162,10 +162,12 @@ class ProviderError(AsyncRouterError):
 
     ``deployment``: its name; ``status``: the HTTP status or ``None``; ``request_id``: the upstream's own id;
     ``retry_after_s``: the patience that the upstream asked for, in seconds; ``trace``: set when the error ends a
-    routed call.  The message never holds a key or a prompt.
+    routed call.  ``other_keys``: the upstream refused one key of several, and so many others stand ready; the engine
+    then asks again at once.  The message never holds a key or a prompt.
     """
 
     default_disposition: ClassVar[Disposition] = Disposition.RETRY
+    other_keys: int = 0
 
     def __init__(
         self,

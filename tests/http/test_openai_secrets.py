@@ -72,8 +72,8 @@ def everything_about(error):
 @pytest.fixture(params=["environment", "callable"])
 def provider_of(request, monkeypatch, call):
     """Make a provider whose key is the sentinel, from either source."""
-    monkeypatch.setenv("SENTINEL_KEY", KEY)
-    options = {"api_key_env": "SENTINEL_KEY"} if request.param == "environment" else {"api_key": lambda: KEY}
+    monkeypatch.setenv("MY_KEY", KEY)
+    options = {"api_key_env": "MY_KEY"} if request.param == "environment" else {"api_key": lambda: KEY}
     return lambda server, **more: call.provider(server, **options, **more)
 
 

@@ -1,9 +1,11 @@
-"""Exponential backoff with full jitter, which also obeys the upstream's Retry-After; and no retry at all.
+"""Exponential backoff with jitter, which also obeys the upstream's Retry-After; and no retry at all.
 
 The n-th wait of a request is ``d = U(0, min(cap, initial * factor ** (n - 1)))``: full jitter, as in "Exponential
 Backoff And Jitter" (AWS Architecture Blog, 2015), where it needs the fewest calls and nearly the shortest time of the
-variants compared.  Where the upstream asked for ``ra`` seconds, ``d = max(d, ra) + U(0, 0.1 * ra)``: never earlier than
-told, and spread so that not all come back at once.
+variants compared.  After a rate limit it is the upper half of that, equal jitter: full jitter comes near 0 now and
+then, and asked 5 times within 3 s in one run of 28, of an upstream that had said each time that it is asked too much.
+Where the upstream asked for ``ra`` seconds, ``d = max(d, ra) + U(0, 0.1 * ra)``: never earlier than told, and spread so
+that not all come back at once.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import attrs
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
 from asyncrouter.types.decisions import GiveUp, Retry
-from asyncrouter.types.errors import Disposition
+from asyncrouter.types.errors import Disposition, RateLimited
 from asyncrouter.types.trace import Attempt, TraceView
 
 RETRY_AFTER_SPREAD = 0.1
@@ -24,7 +26,7 @@ RETRY_AFTER_SPREAD = 0.1
 
 @attrs.frozen(kw_only=True, eq=False)
 class ExponentialRetry:
-    """Exponential backoff with full jitter and Retry-After.
+    """Exponential backoff with jitter and Retry-After.
 
     ``max_retries``: waits per request, 0 or more.  ``initial_delay_s``, ``cap_s``: bounds of the first and of any
     wait, in seconds.  ``factor``: growth from wait to wait, 1 or more.  ``jitter``: without it, the bound itself is
@@ -47,7 +49,7 @@ class ExponentialRetry:
         if trace.waits >= self.max_retries:
             return GiveUp(f"waited {trace.waits} of {self.max_retries} times")
         bound = self.bound_s(trace.waits + 1)
-        delay = random.uniform(0.0, bound) if self.jitter else bound
+        delay = random.uniform(bound / 2 if isinstance(error, RateLimited) else 0.0, bound) if self.jitter else bound
         retry_after = error.retry_after_s
         if retry_after is not None and retry_after > 0:
             if retry_after > self.retry_after_cap_s:

@@ -393,7 +393,14 @@ class TestSecrets:
         ]
         assert SECRET not in str(caught.value)
 
-    @pytest.mark.parametrize("value", [SECRET, "", "two words", 7])
+    @pytest.mark.parametrize("several", [[SECRET], [lambda: SECRET, SECRET], ("", SECRET)])
+    def test_nor_is_one_of_several(self, base, several):
+        base["providers"]["openai"]["api_key"] = several
+        with pytest.raises(ConfigError) as caught:
+            load_config(base)
+        assert str(caught.value) == f"providers.openai.api_key: a secret must not be written out; {SECRET_CURE}"
+
+    @pytest.mark.parametrize("value", [SECRET, "", "two words", 7, ["KEY", SECRET], ["KEY", 7]])
     def test_a_key_in_place_of_its_name(self, base, value):
         base["providers"]["openai"]["api_key_env"] = value
         with pytest.raises(ConfigError) as caught:
@@ -431,6 +438,9 @@ class TestSecrets:
         base["providers"]["openai"] = {"api_key": key}
         config = load_config(base)
         assert config.providers["openai"].options["api_key"] is key
+        for several in ({"api_key": [key, key]}, {"api_key_env": ["KEY", "OTHER_KEY"]}):
+            base["providers"]["openai"] = several
+            assert load_config(base).providers["openai"].options == several
 
     def test_none_is_shown_by_repr(self, base):
         base["providers"]["openai"] = {"base_url": "https://user:hunter2@host"}

@@ -94,7 +94,7 @@ def test_every_kind_makes_a_provider(registry, monkeypatch, preset):
     assert isinstance(provider, OpenAICompatible)
     assert "name='mine'" in repr(provider)
     assert provider._settings.preset is preset
-    assert (provider._settings.key is not None) is bool(preset.key_env)
+    assert bool(provider._settings.keys) is bool(preset.key_env)
 
 
 def test_unknown_options_and_faults_have_their_place(registry):

@@ -92,9 +92,40 @@ def test_a_variable_that_holds_no_key(monkeypatch, value):
     assert value.strip() == "" or value not in str(fault)
 
 
-@pytest.mark.parametrize("name", [5, "", ["MY_KEY"]])
-def test_api_key_env_is_a_name(name):
-    assert "expected the name" in str(faults_of(api_key_env=name)["api_key_env"])
+@pytest.mark.parametrize(("name", "path"), [(5, "api_key_env"), ("", "api_key_env"), (["MY_KEY", 5], "api_key_env[1]")])
+def test_api_key_env_is_a_name_or_a_list_of_them(monkeypatch, name, path):
+    monkeypatch.setenv("MY_KEY", KEY)
+    assert "expected the name" in str(faults_of(api_key_env=name)[path])
+
+
+def test_several_keys_are_named_by_their_variables(monkeypatch):
+    monkeypatch.setattr("os.environ", {"A": "a-key", "B": "b-key"})
+    keys = OpenAICompatible(name="acme", base_url=SERVER, api_key_env=["B", "A"])._settings.keys
+    assert [(key.place, key.secret.reveal(), key.called) for key in keys] == [
+        ("B", "b-key", False),
+        ("A", "a-key", False),
+    ]
+
+
+def test_several_callables_are_named_by_their_place():
+    keys = OpenAICompatible(name="acme", base_url=SERVER, api_key=(lambda: "a-key", lambda: "b-key"))._settings.keys
+    assert [(key.place, key.secret.reveal(), key.called) for key in keys] == [
+        ("api_key[0]", "a-key", True),
+        ("api_key[1]", "b-key", True),
+    ]
+
+
+def test_each_fault_of_several_keys_has_its_place(monkeypatch):
+    monkeypatch.setattr("os.environ", {"A": "a-key", "B": "no key"})
+    faults = faults_of(api_key_env=["A", "B", "C", "A"])
+    assert "names A 2 times; name each key once" in str(faults["api_key_env"])
+    assert "B holds characters" in faults["api_key_env[1]"].message
+    assert "C is not set" in faults["api_key_env[2]"].message
+    assert "names no variable" in str(faults_of(api_key_env=[])["api_key_env"])
+    assert "holds no callable" in str(faults_of(api_key=[])["api_key"])
+    fault = faults_of(api_key=[lambda: KEY, KEY], api_key_env=["A"])["api_key[1]"]
+    assert 'api_key_env = "OPENAI_API_KEY"' in fault.cure
+    assert "SENTINEL" not in str(fault)
 
 
 def test_a_literal_key_is_refused_and_not_repeated():
@@ -111,7 +142,7 @@ def test_the_presets_own_key_goes_to_no_other_server(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def has_key(base_url):
-        return OpenAICompatible(name="acme", base_url=base_url)._settings.key is not None
+        return OpenAICompatible(name="acme", base_url=base_url)._settings.keys != ()
 
     assert has_key(None)
     assert has_key("https://api.openai.com/v1")
@@ -123,16 +154,16 @@ def test_the_presets_own_key_goes_to_no_other_server(monkeypatch):
 
 def test_local_servers_need_no_key():
     for name in ("ollama", "vllm", "lmstudio", "llamacpp"):
-        assert OpenAICompatible(name=name, preset=PRESETS[name])._settings.key is None
+        assert OpenAICompatible(name=name, preset=PRESETS[name])._settings.keys == ()
 
 
 def test_an_unrequired_key_is_taken_where_it_is(monkeypatch):
     import attrs
 
     preset = attrs.evolve(PRESETS["vllm"], key_env="VLLM_KEY")
-    assert OpenAICompatible(name="x", preset=preset)._settings.key is None
+    assert OpenAICompatible(name="x", preset=preset)._settings.keys == ()
     monkeypatch.setenv("VLLM_KEY", f" {KEY}\n")
-    assert OpenAICompatible(name="x", preset=preset)._settings.key.reveal() == KEY
+    assert OpenAICompatible(name="x", preset=preset)._settings.keys[0].secret.reveal() == KEY
 
 
 @pytest.mark.parametrize(

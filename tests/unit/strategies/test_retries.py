@@ -137,3 +137,11 @@ def test_wrong_options_are_named_with_value_and_range(given_options, message):
 
 def test_none_gives_up():
     assert NoRetry().asyncrouter_retry() == GiveUp("retries are off")
+
+
+@pytest.mark.parametrize("waits", range(5))
+def test_after_a_rate_limit_at_least_half_of_the_bound_is_waited(waits):
+    delays = [ask(ExponentialRetry(), RateLimited(), waits, seed).delay_s for seed in range(200)]
+    bound = 2**waits
+    assert bound / 2 <= min(delays) < 0.55 * bound
+    assert 0.95 * bound < max(delays) <= bound

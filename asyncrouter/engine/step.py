@@ -1,0 +1,26 @@
+"""One attempt to make: what the course of a request decides and the drivers carry out."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from asyncrouter.engine.route import Route
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.trace import AttemptKind
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins.
+
+    ``keys_left``: of a repeat with another key, how many others stood ready; with each repeat it must be fewer.
+    """
+
+    deployment: Deployment
+    route: Route
+    kind: AttemptKind
+    reason: str = ""
+    budgeted: bool = False
+    keys_left: float = math.inf
