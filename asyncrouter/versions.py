@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asyncrouter.assembler import Assembler, NamedPlugin
 from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.manager import HookManager, Implementation
 from asyncrouter.types.errors import AsyncRouterError, PluginContractError
 
@@ -104,7 +105,9 @@ async def _call_cold(implementation: Implementation, hook: str, router: Router) 
             await result
     except AsyncRouterError:
         raise
-    except Exception as error:
+    except STRANGERS_FAULTS as error:
+        if not is_own_fault(error):
+            raise
         raise PluginContractError(
             f"plugin {implementation.plugin!r}, {hook}: raised {type(error).__name__}",
             plugin=implementation.plugin,

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from asyncrouter.engine.course import Course
+from asyncrouter.engine.cutoff import CutOff
 from asyncrouter.engine.step import Step
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
@@ -137,7 +138,7 @@ class AttemptScope:
         state.tally.failures += 1
         error.deployment = error.deployment or state.deployment.name
         retry_after_s = error.retry_after_s or 0.0
-        if isinstance(error, CALLERS_FAULT) or self._course.repeats_after(self._step, error):
+        if isinstance(error, CALLERS_FAULT) or is_blocked(error) or self._course.repeats_after(self._step, error):
             state.breaker.released(self._permit, now)
         elif retry_after_s > 0.0:
             # The upstream said when to come back: that is a cooldown, not a sign that it is broken.
@@ -163,6 +164,21 @@ class AttemptScope:
         observe = step.route.pipeline.observe
         if observe is not None:
             observe(AttemptFinished(self._course.request, attempt))
+
+
+def timed_out(step: Step, bound: str, cut: CutOff) -> AttemptTimedOut:
+    """Return the error of an attempt that *cut* has cut off at its *bound*, given in words."""
+    error = AttemptTimedOut(bound, deployment=step.deployment.name)
+    if cut.late_s:
+        error = AttemptTimedOut(f"{bound}; the event loop was blocked for {cut.late_s:.3g} s of it or more",
+                                deployment=step.deployment.name)  # fmt: skip
+        error.blocked_s = cut.late_s
+    return error
+
+
+def is_blocked(error: ProviderError) -> bool:
+    """Whether the event loop, and not the deployment, may be what an attempt has waited for."""
+    return isinstance(error, AttemptTimedOut) and error.blocked_s > 0.0
 
 
 def tell_change(step: Step, before: BreakerState, after: BreakerState) -> None:

@@ -13,16 +13,16 @@ import anyio
 import attrs
 
 from asyncrouter.engine.assembly import Assembler
-from asyncrouter.engine.attempt import AttemptScope, begin
+from asyncrouter.engine.attempt import AttemptScope, begin, timed_out
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import provider_fault
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
+from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
 from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import (
     AsyncRouterError,
-    AttemptTimedOut,
     DeadlineExceeded,
     MalformedResponse,
     ProviderError,
@@ -163,17 +163,17 @@ class Flow:
             if attempt.upstream is None:
                 request = step.route.prepared(self._course.request, step.deployment)
                 attempt.upstream = step.route.stream(request, step.deployment)
-            with cut_off_after(min(until, self._course.deadline) - now):
+            with cut_off_after(min(until, self._course.deadline) - now) as cut:
                 return await anext(attempt.upstream, None)
         except AsyncRouterError:
             raise
-        except Exception as error:
+        except STRANGERS_FAULTS as error:
             raise provider_fault(step.deployment, error) from error
         if self._fleet.now() >= self._course.deadline:
             await self._close(attempt, None)
             raise DeadlineExceeded(self._course.too_late())
         bound = f"idle_s = {timeouts.idle_s:g}" if attempt.has_output else f"first_token_s = {timeouts.first_token_s:g}"
-        raise AttemptTimedOut(f"no output within {bound} s", deployment=step.deployment.name)
+        raise timed_out(step, f"no output within {bound} s", cut)
 
     def _take(self, chunk: Chunk, attempt: OpenAttempt) -> None:
         """Assemble *chunk* and pass it on; what comes before the first output is held back, for it may be void."""

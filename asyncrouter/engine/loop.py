@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from asyncrouter.engine.attempt import begin
+from asyncrouter.engine.attempt import begin, timed_out
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
@@ -17,7 +17,7 @@ from asyncrouter.engine.step import Step
 from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
-from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, ProviderError, RouterClosed
+from asyncrouter.types.errors import AsyncRouterError, DeadlineExceeded, ProviderError, RouterClosed
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Outcome, TraceBuilder
@@ -121,9 +121,9 @@ class Engine:
         with scope:
             if self.fleet.now() + attempt_s >= course.deadline:  # the deadline's own scope is the tighter one
                 return scope.answered(await step.route.complete(request, step.deployment))
-            with cut_off_after(attempt_s):
+            with cut_off_after(attempt_s) as cut:
                 return scope.answered(await step.route.complete(request, step.deployment))
-            raise AttemptTimedOut(f"no answer within attempt_s = {attempt_s:g} s", deployment=step.deployment.name)
+            raise timed_out(step, f"no answer within attempt_s = {attempt_s:g} s", cut)
 
     def _reject(self, course: Course, step: Step) -> None:
         name = step.deployment.name

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from asyncrouter.engine.inflight import InFlight
+from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
 from asyncrouter.providers.base import Provider
@@ -74,7 +75,7 @@ def make_route(
             response = await providers[deployment.provider].complete(request, deployment, timeouts)
         except AsyncRouterError:
             raise
-        except Exception as error:
+        except STRANGERS_FAULTS as error:
             raise provider_fault(deployment, error) from error
         if not isinstance(response, Response):
             raise provider_fault(deployment, response)
@@ -101,9 +102,11 @@ def make_route(
 def provider_fault(deployment: Deployment, fault: object) -> MalformedResponse:
     """Return the error for a provider that raised or returned what no provider may: a failed attempt like others.
 
-    Only the class is told: a stranger's message may hold anything.
+    Only the class is told: a stranger's message may hold anything.  Raises *fault* when it cancels the call.
     """
-    what = "raised" if isinstance(fault, Exception) else "returned"
+    if isinstance(fault, BaseException) and not is_own_fault(fault):
+        raise fault
+    what = "raised" if isinstance(fault, BaseException) else "returned"
     return MalformedResponse(
         f"the provider {deployment.provider!r} {what} {type(fault).__name__}", deployment=deployment.name
     )
@@ -118,7 +121,7 @@ async def _checked(chunks: AsyncIterator[Chunk], deployment: Deployment) -> Asyn
             yield chunk
     except AsyncRouterError:
         raise
-    except Exception as error:
+    except STRANGERS_FAULTS as error:
         raise provider_fault(deployment, error) from error
     finally:
         aclose: Any = getattr(chunks, "aclose", None)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import attrs
 
+from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.manager import ARGUMENTS, HookManager, Implementation
 from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.types.decisions import Estimate, Fallback, GiveUp, Retry, Selection, Verdict
@@ -104,9 +105,9 @@ def _adapter(count: int, wanted: tuple[int, ...]) -> Callable[[Callable[..., Any
     return adapter
 
 
-def _broken(plugin: str, hook: str, error: Exception) -> NoReturn:
-    """Raise *error* as it is when it is one of ours, else as a contract error that names plugin and hook."""
-    if isinstance(error, AsyncRouterError):
+def _broken(plugin: str, hook: str, error: BaseException) -> NoReturn:
+    """Raise *error* as it is when it is one of ours or cancels the call, else naming plugin and hook."""
+    if isinstance(error, AsyncRouterError) or not is_own_fault(error):
         raise error
     raise PluginContractError(
         f"plugin {plugin!r}, asyncrouter_{hook}: raised {type(error).__name__}",
@@ -140,7 +141,7 @@ def _first(
         for plugin, function in steps:
             try:
                 result = function(*arguments)
-            except Exception as error:
+            except STRANGERS_FAULTS as error:
                 _broken(plugin, hook, error)
             if result is not None:
                 if not isinstance(result, types):
@@ -164,7 +165,7 @@ def _first_async(
                 result = function(*arguments)
                 if hasattr(result, "__await__"):
                     result = await result
-            except Exception as error:
+            except STRANGERS_FAULTS as error:
                 _broken(plugin, hook, error)
             if result is not None:
                 if not isinstance(result, types):
@@ -195,7 +196,7 @@ def _transforms(steps: tuple[Step, ...]) -> Callable[[Request], Request]:
         for plugin, function in steps:
             try:
                 result = function(request)
-            except Exception as error:
+            except STRANGERS_FAULTS as error:
                 _broken(plugin, "transform", error)
             if result is not None:
                 if not isinstance(result, Request):
@@ -213,7 +214,7 @@ def _filters(steps: tuple[Step, ...]) -> Callable[[Request, tuple[Deployment, ..
         for plugin, function in steps:
             try:
                 result = function(request, candidates, state)
-            except Exception as error:
+            except STRANGERS_FAULTS as error:
                 _broken(plugin, "filter", error)
             if result is not None:
                 if expected := _is_part(result, candidates):
@@ -239,7 +240,7 @@ def _each(steps: tuple[Step, ...], on_failure: OnFailure) -> Callable[[Event], N
         for plugin, function in steps:
             try:
                 function(event)
-            except Exception as error:  # an observer must not harm the call it observes
+            except STRANGERS_FAULTS as error:  # an observer must not harm the call it observes
                 failure = PluginContractError(
                     f"plugin {plugin!r}, asyncrouter_observe: raised {type(error).__name__}",
                     plugin=plugin,
@@ -266,7 +267,7 @@ def _layer(hook: str, plugin: str, function: Callable[..., Any], inner: Callable
     async def layer(*arguments: Any) -> Response:
         try:
             response = await function(inner, *arguments)
-        except Exception as error:
+        except STRANGERS_FAULTS as error:
             _broken(plugin, hook, error)
         if not isinstance(response, Response):
             raise _junk(plugin, hook, response, "Response")
@@ -298,7 +299,7 @@ async def _stream_layer(hook: str, plugin: str, chunks: Any, inner: Any) -> Asyn
                 yield chunk
         finally:
             await chunks.aclose()
-    except Exception as error:
+    except STRANGERS_FAULTS as error:
         _broken(plugin, hook, error)
     finally:
         close = getattr(inner, "aclose", None)

@@ -225,8 +225,13 @@ class ConnectionFailed(ProviderError, ConnectionError):
 
 
 class AttemptTimedOut(ProviderError, TimeoutError):
-    """The attempt took longer than its timeout (connect, first token, idle or whole attempt)."""
+    """The attempt took longer than its timeout (connect, first token, idle or whole attempt).
 
+    ``blocked_s``: for how long the event loop of the caller was blocked when the timeout was due; above 0 it says
+    nothing about the deployment.
+    """
+
+    blocked_s = 0.0
     default_disposition = Disposition.FALLBACK
 
 

@@ -75,5 +75,5 @@ def wall(sinks):
     return functools.partial(_logged, faulted.wall, sinks)
 
 
-def _logged(enter, sinks, script, *, plugins=(), **settings):
-    return enter(script, plugins=plugins, sinks=sinks, log=LogObserver(level="debug"), **settings)
+def _logged(enter, sinks, *script, **settings):
+    return enter(*script, sinks=sinks, log=LogObserver(level="debug"), **settings)

@@ -158,7 +158,7 @@ class Surroundings:
 
     def left(self) -> list[str]:
         """Return what is there now and was not there before."""
-        tasks = asyncio.all_tasks() - self.tasks
+        tasks = asyncio.all_tasks() - self.tasks - {asyncio.current_task()}
         found = [f"task {task!r}" for task in tasks if "TestRunner" not in task.get_coro().__qualname__]
         found += [f"timer {one!r}" for one in _live_timers(self.loop) if id(one) not in self.timers]
         found += [f"socket {one}" for one in open_sockets() - self.sockets]

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from asyncrouter.engine.cutoff import cut_off_after
-from asyncrouter.testing import run_virtual
+from asyncrouter.engine.cutoff import MOMENT_S, cut_off_after
+from asyncrouter.testing import VirtualClockLoop, run_virtual
 
 
 def on_both(function):
@@ -151,3 +151,52 @@ def test_it_works_inside_of_anyios_scopes_and_task_groups():
         assert cut.fired
 
     on_both(main)
+
+
+class BlockedLoop(VirtualClockLoop):
+    """A loop in virtual time that something can block."""
+
+    def block(self, seconds):
+        self._now += seconds
+
+
+def blocked(scenario):
+    return anyio.run(scenario, backend_options={"loop_factory": BlockedLoop})
+
+
+def test_an_answer_that_came_while_the_loop_was_blocked_is_not_cut():
+    async def main():
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_later(1.0, loop.block, 10.0)
+        loop.call_later(2.0, answer.set_result, "in time")
+        with cut_off_after(1.5) as cut:  # due before the answer, and fired after the same block
+            assert await answer == "in time"
+        assert not cut.fired
+        assert cut.late_s == pytest.approx(9.5)
+
+    blocked(main)
+
+
+@pytest.mark.parametrize(("bound_s", "late_s"), [(1.5, 9.5), (-1.0, 0.0), (0.0, 0.0)])
+def test_a_cut_tells_how_late_a_blocked_loop_was(bound_s, late_s):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, loop.block, 10.0)
+        with cut_off_after(bound_s) as cut:
+            await asyncio.sleep(60)
+        assert cut.fired
+        assert cut.late_s == pytest.approx(late_s)
+        assert loop.time() == pytest.approx(11.0 + MOMENT_S if late_s else 0.0)
+
+    blocked(main)
+
+
+def test_a_loop_that_is_a_little_late_is_not_blocked():
+    async def main():
+        asyncio.get_running_loop().call_later(1.0, asyncio.get_running_loop().block, 0.59)
+        with cut_off_after(1.5) as cut:
+            await asyncio.sleep(60)
+        assert (cut.fired, cut.late_s) == (True, 0.0)
+
+    blocked(main)

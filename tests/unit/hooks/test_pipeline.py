@@ -135,12 +135,23 @@ async def test_the_routers_own_errors_pass_as_they_are(hook):
 
 
 @pytest.mark.parametrize("hook", DECISIONS)
-@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 async def test_what_is_no_exception_passes(hook, error):
     def leave():
         raise error
 
     with pytest.raises(error):
+        await ask(pipeline_of(plugin(hook, leave)), hook)
+
+
+@pytest.mark.parametrize("hook", DECISIONS)
+async def test_a_cancellation_that_nobody_asked_for_is_the_plugins_own_failure(hook):
+    """It awaited a task of its own that was cancelled, say: the caller has not left."""
+
+    def leave():
+        raise asyncio.CancelledError
+
+    with pytest.raises(PluginContractError, match=named(hook) + "raised CancelledError"):
         await ask(pipeline_of(plugin(hook, leave)), hook)
 
 
@@ -284,13 +295,26 @@ async def test_a_layer_that_fails_or_answers_junk_is_named(hook, arguments):
     async def passing(call, request):
         return await call(*arguments)
 
-    for layer, message in ((fail, "raised KeyError"), (junk, "returned str, expected Response")):
+    cases = (fail, "raised KeyError"), (cancel, "raised CancelledError"), (junk, "returned str, expected Response")
+    for layer, message in cases:
         call = getattr(pipeline_of(plugin(hook, layer), plugin(hook, passing)), hook)(core)
         with pytest.raises(PluginContractError, match=named(hook) + message):
             await call(*arguments)
-    with pytest.raises(asyncio.CancelledError):
-        await getattr(pipeline_of(plugin(hook, cancel)), hook)(core)(*arguments)
     assert await getattr(pipeline_of(plugin(hook, passing)), hook)(core)(*arguments) is ANSWER
+
+
+@pytest.mark.parametrize(("hook", "arguments"), [("around_request", (ASK,)), ("around_attempt", (ASK, A))])
+async def test_a_layer_that_is_cancelled_is_not_at_fault(hook, arguments):
+    async def core(*given):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    async def passing(call, request):
+        return await call(*arguments)
+
+    call = getattr(pipeline_of(plugin(hook, passing)), hook)(core)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.ensure_future(call(*arguments))
 
 
 async def test_the_errors_of_the_call_pass_through_the_layers():
