@@ -263,6 +263,8 @@ class Orders(RuleBasedStateMachine):
         assert all(sum(one.outcome == "ok" for one in end.trace.attempts) <= 1 for end in self.f.recorder.finished)
 
     def teardown(self):
+        if not hasattr(self, "f"):  # there was no order to try
+            return
         try:
             self.run(asyncio.sleep(max(DEADLINES_S) + 2.0))
             lost = [task for task in self.tasks if not task.done()]
