@@ -4,7 +4,9 @@ Callers come and go, upstreams answer, fail, stream, break off and stay silent, 
 each step the invariants that can be told in the midst of it are checked, and at the end, when every call has had its
 answer or its deadline, all ten.
 
-``ORDERS=20000 pytest tests/property/test_event_orders.py`` tries more of them; ``ORDERS_SEED=7`` begins elsewhere.
+Hypothesis looks for an order that breaks one, and makes it short.  Plain seeds drive the same machine at a quarter of
+the cost: ``SEEDS=100000 pytest tests/property/test_event_orders.py`` tries more of them, and the number of one that
+fails, as in ``SEEDS=1234-1235``, repeats it.  ``ORDERS=5000`` gives Hypothesis more time.
 """
 
 from __future__ import annotations
@@ -12,18 +14,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 
 import anyio
 import attrs
 import faulted
 import hypothesis.strategies as st
-import pytest
 from hypothesis import HealthCheck, seed, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from routed import ROLE, STOP, USAGE, delta
 
 from asyncrouter import (
-    AsyncRouterError,
     AttemptTimedOut,
     AuthenticationFailed,
     Chunk,
@@ -39,7 +47,8 @@ from asyncrouter.testing import FakeProvider, Reply, VirtualClockLoop
 from asyncrouter.testing.wire import completion
 from asyncrouter.types.response import usage_of
 
-ORDERS = int(os.environ.get("ORDERS", "1500"))
+ORDERS = int(os.environ.get("ORDERS", "100"))
+SEEDS = os.environ.get("SEEDS", "2000")
 STEPS = 30
 DEADLINES_S = [0.5, 5.0, 60.0]
 NAMES = ("a", "b", "x")
@@ -101,7 +110,7 @@ class Puppet(FakeProvider):
             while event not in FAILURES and event not in {"answer", "end"}:
                 event = await live.events.get()
             if event in FAILURES:
-                raise FAILURES[event]()
+                raise FAILURES[event]()  # noqa: RSE102 - some are functions
             raw = completion(Reply("alive"), deployment.model)
             return Response(raw=raw, deployment=deployment.name, model=deployment.model, usage=usage_of(raw))
 
@@ -111,7 +120,7 @@ class Puppet(FakeProvider):
             while True:
                 event = "answer" if self.at_once else await live.events.get()
                 if event in FAILURES:
-                    raise FAILURES[event]()
+                    raise FAILURES[event]()  # noqa: RSE102 - some are functions
                 if event in {"piece", "answer"}:
                     yield Chunk(delta("alive"))
                 if event in {"answer", "end"}:
@@ -147,24 +156,31 @@ class Broken:
         raise ValueError
 
 
-GROUPS = st.fixed_dictionaries(
-    {
-        "hedge": st.sampled_from([None, {"at": 0.5, "max_extra_load": 1.0}]),
-        "on_interrupt": st.sampled_from(["raise", "continue", "restart"]),
-        "max_attempts": st.integers(1, 6),
-        "breaker": st.sampled_from([{}, {"failures": 1, "open_s": 2.0}]),
-        "timeouts": st.sampled_from([{}, {"attempt_s": 2.0, "first_token_s": 1.0, "idle_s": 1.0}]),
-        "retry": st.sampled_from(["none", {"use": "exponential"}]),
-        "select": st.sampled_from(["priority", "round_robin", "least_busy"]),
-    }
-)
-LIMITS = st.sampled_from([{}, {"concurrency": 1}, {"rpm": 6}, {"concurrency": 2, "tpm": 1000}])
+GROUP = {
+    "hedge": [None, {"at": 0.5, "max_extra_load": 1.0}],
+    "on_interrupt": ["raise", "continue", "restart"],
+    "max_attempts": [6, 3, 2, 1],
+    "breaker": [{}, {"failures": 1, "open_s": 2.0}],
+    "timeouts": [{}, {"attempt_s": 2.0, "first_token_s": 1.0, "idle_s": 1.0}],
+    "retry": ["none", {"use": "exponential"}],
+    "select": ["priority", "round_robin", "least_busy"],
+}
+LIMITS = [{}, {"concurrency": 1}, {"rpm": 6}, {"concurrency": 2, "tpm": 1000}]
+EVENTS = ["answer", "piece", "end", *FAILURES]
+BURSTS = ["answer", "500", "429", "cut"]
+PAUSES_S = [0.1, 0.5, 1.0, 5.0, 30.0]
+PLUGINS = [Dawdling, Broken]
+ANY = st.integers(0, 11)
 
 
 class Orders(RuleBasedStateMachine):
     """One router, its callers and its upstreams."""
 
-    @initialize(group=GROUPS, limits=st.tuples(LIMITS, LIMITS, LIMITS), router_seed=st.integers(0, 9))
+    @initialize(
+        group=st.fixed_dictionaries({key: st.sampled_from(values) for key, values in GROUP.items()}),
+        limits=st.tuples(*[st.sampled_from(LIMITS)] * 3),
+        router_seed=st.integers(0, 9),
+    )
     def open(self, group, limits, router_seed):
         self.loop = VirtualClockLoop()
         self.provider = Puppet()
@@ -173,9 +189,13 @@ class Orders(RuleBasedStateMachine):
         chat = {key: value for key, value in group.items() if value is not None}
         self.entered = faulted.faults(
             self.provider,
-            groups={"chat": {"deployments": ["a", "b"], "fallbacks": ["other"], **chat}, "other": {"deployments": ["x"]}},
+            groups={
+                "chat": {"deployments": ["a", "b"], "fallbacks": ["other"], **chat},
+                "other": {"deployments": ["x"]},
+            },
             deployments={name: {"limits": limits[index]} for index, name in enumerate(NAMES)},
             seed=router_seed,
+            alive=False,
             late_s=1.0,  # a stream that is left is closed within a second
         )
         self.f = self.run(self.entered.__aenter__())
@@ -189,7 +209,7 @@ class Orders(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ callers
 
-    @rule(deadline_s=st.sampled_from(DEADLINES_S), streamed=st.booleans(), count=st.sampled_from([1, 1, 1, 3]))
+    @rule(deadline_s=st.sampled_from(DEADLINES_S), streamed=st.booleans(), count=st.sampled_from([1, 3]))
     def callers_come(self, deadline_s, streamed, count):
         for _ in range(count):
             waiting = self.f.read(deadline_s=deadline_s) if streamed else self.f.ask(deadline_s=deadline_s)
@@ -197,21 +217,23 @@ class Orders(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: any(not task.done() for task in self.tasks))
-    @rule(data=st.data())
-    def a_caller_leaves(self, data):
-        data.draw(st.sampled_from([task for task in self.tasks if not task.done()]), label="caller").cancel()
+    @rule(index=ANY)
+    def a_caller_leaves(self, index):
+        if waiting := [task for task in self.tasks if not task.done()]:
+            waiting[index % len(waiting)].cancel()
         self.settle()
 
     # ------------------------------------------------------------------ upstreams
 
     @precondition(lambda self: self.provider.live)
-    @rule(index=st.integers(0, 5), event=st.sampled_from(["answer", "piece", "end", *FAILURES]))
+    @rule(index=ANY, event=st.sampled_from(EVENTS))
     def an_upstream_acts(self, index, event):
-        self.provider.live[index % len(self.provider.live)].events.put_nowait(event)
+        if live := self.provider.live:
+            live[index % len(live)].events.put_nowait(event)
         self.settle()
 
     @precondition(lambda self: len(self.provider.live) > 1)
-    @rule(event=st.sampled_from(["answer", "500", "429", "cut"]))
+    @rule(event=st.sampled_from(BURSTS))
     def all_upstreams_act_at_once(self, event):
         for live in list(self.provider.live):
             live.events.put_nowait(event)
@@ -219,12 +241,12 @@ class Orders(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ time and plugins
 
-    @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 5.0, 30.0]))
+    @rule(seconds=st.sampled_from(PAUSES_S))
     def time_passes(self, seconds):
         self.run(asyncio.sleep(seconds))
         self.settle()
 
-    @rule(kind=st.sampled_from([Dawdling, Broken]))
+    @rule(kind=st.sampled_from(PLUGINS))
     def a_plugin_comes_or_goes(self, kind):
         plugin = self.plugins.pop(kind, None)
         if plugin is None:
@@ -271,6 +293,7 @@ class Orders(RuleBasedStateMachine):
             assert not lost, f"I1: {len(lost)} calls have never ended"
             for plugin in self.plugins.values():
                 self.f.router.unregister(plugin)
+            self.run(self.f.check_healthy())
             self.run(self.entered.__aexit__(None, None, None))
         finally:
             for task in asyncio.all_tasks(self.loop):
@@ -284,9 +307,44 @@ async def _turns():
         await asyncio.sleep(0)
 
 
+def at_random(number):
+    """Drive the machine through the order of events that belongs to a seed."""
+    dice = random.Random(number)  # noqa: S311 - repeatable
+    orders = Orders()
+    steps = [
+        (6, lambda: orders.callers_come(dice.choice(DEADLINES_S), dice.random() < 0.5, dice.choice([1, 1, 1, 3]))),
+        (2, lambda: orders.a_caller_leaves(dice.randrange(12))),
+        (12, lambda: orders.an_upstream_acts(dice.randrange(12), dice.choice(EVENTS))),
+        (1, lambda: orders.all_upstreams_act_at_once(dice.choice(BURSTS))),
+        (4, lambda: orders.time_passes(dice.choice(PAUSES_S))),
+        (0.3, lambda: orders.a_plugin_comes_or_goes(dice.choice(PLUGINS))),
+    ]
+    orders.open(
+        {key: dice.choice(values) for key, values in GROUP.items()}, dice.choices(LIMITS, k=3), dice.randrange(10)
+    )
+    try:
+        for step in dice.choices([one for _, one in steps], [weight for weight, _ in steps], k=STEPS):
+            step()
+            orders.no_call_outlives_its_deadline()
+            orders.nothing_is_held_by_nobody()
+            orders.the_accounts_so_far_are_right()
+    finally:
+        orders.teardown()
+
+
+def test_whatever_the_seed_no_call_is_lost():
+    first, _, last = SEEDS.rpartition("-")
+    for number in range(int(first or 0), int(last)):
+        try:
+            at_random(number)
+        except BaseException as error:
+            error.add_note(f"with SEEDS={number}-{number + 1}")
+            raise
+
+
 def test_whatever_the_order_of_events_no_call_is_lost():
     run_state_machine_as_test(
-        seed(int(os.environ.get("ORDERS_SEED", "0")))(Orders),
+        seed(0)(Orders),
         settings=settings(
             max_examples=ORDERS,
             stateful_step_count=STEPS,

@@ -17,7 +17,7 @@ from typing import Any
 import invariants
 import pytest
 from openai_wire import script_of
-from routed import KEY, PROMPT, Routed, routed
+from routed import KEY, PROMPT, Routed, check_secrecy, routed
 from watched import Call, Sent, Surroundings, Watch
 
 from asyncrouter.assembler import builtin_registry
@@ -53,6 +53,7 @@ class Faulted(Routed):
         self.calls: list[Call] = []
         self.sent: list[Sent] = []
         self.surroundings: Surroundings | None = None
+        self._told: dict[int, object] = {}  # kept: an id is its own only while it lives
 
     # ------------------------------------------------------------------ calls
 
@@ -151,14 +152,18 @@ class Faulted(Routed):
 
     async def check_alive(self) -> None:
         """I10: a call made right afterwards succeeds; so does one of every deployment when it may be called again."""
-        self.heal()
-        states = [self.state(name) for name in self.router.fleet._states if name not in self.dead]
-        await self.pass_time(max(0.0, min(state.ready_at for state in states) - self.now()))
         try:
-            assert (await self.ask("still there?", complexity=0.0)).text == "alive", "another answer"
+            await self.check_healthy()
             await super().check_alive()
         except (AssertionError, AsyncRouterError) as failure:
             raise AssertionError(f"I10: no healthy call: {failure!r}") from failure
+
+    async def check_healthy(self) -> None:
+        """Make one healthy call as soon as a deployment is ready."""
+        self.heal()
+        states = [self.state(name) for name in self.router.fleet._states if name not in self.dead]
+        await self.pass_time(max(0.0, min(state.ready_at for state in states) - self.now()))
+        assert (await self.ask("still there?", complexity=0.0)).text == "alive", "another answer"
 
     def check_quiet(self) -> None:
         """I5: nothing is in flight, no slot, permit or probe is held."""
@@ -166,6 +171,20 @@ class Faulted(Routed):
         assert not running, f"I5: still running: {running}"
         with naming("I5"):
             super().check_quiet()
+
+    def check_secrets(self) -> None:
+        """I7: neither prompt nor key is in anything that was told, caught or recorded since the last time."""
+        things = [self.router, self.router.metrics(), *self.recorder.events]
+        for end in self.recorder.finished:
+            things += [end.trace, end.response, *with_causes(end.error)]
+            for attempt in end.trace.attempts:
+                things += [attempt, *with_causes(attempt.error)]
+        for call in self.calls:
+            things += [call.response, *with_causes(call.error)]
+        new = {id(thing): thing for thing in things if id(thing) not in self._told}
+        self._told |= new
+        with naming("I7"):
+            check_secrecy(*new.values())
 
     def check_accounts(self) -> None:
         """I8: what deployments, agents and observers tell is the same story."""
@@ -190,6 +209,18 @@ class Faulted(Routed):
         assert self.surroundings is not None
         left = self.surroundings.left()
         assert not left, f"I5: left behind: {left}"
+
+
+def with_causes(error: BaseException | None) -> list[BaseException]:
+    """Return *error* and all that hangs on it."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__]
+    return found
 
 
 @contextlib.contextmanager
