@@ -121,10 +121,7 @@ def verdict(rows: Sequence[Row]) -> str:
 def settings() -> dict[str, Any]:
     """Return how the contestants are set up."""
     common = {"attempt_s": ATTEMPT_S, "stream_silence_s": SILENCE_S, "deadline_s": DEADLINE_S}
-    own = {
-        name: {"options": dict(one.options), "environment": dict(one.environment), "why": one.why}
-        for name, one in CONTESTANTS.items()
-    }
+    own = {name: {"options": dict(one.options), "why": one.why} for name, one in CONTESTANTS.items()}
     return {"common": common, "contestants": own}
 
 
@@ -188,7 +185,7 @@ def reading() -> Iterator[str]:
     )
     yield ""
     for name, one in CONTESTANTS.items():
-        said = ", ".join(f"`{key} = {value}`" for key, value in {**one.options, **one.environment}.items())
+        said = ", ".join(f"`{key} = {value}`" for key, value in one.options.items())
         yield f"- {name}: {one.why}{': ' + said if said else ''}"
 
 

@@ -35,7 +35,7 @@ class Stage:
         self._servers = stack.enter_context(own_process())
         self._players = {name: stack.enter_context(own_process()) for name in contestants}
         for name, player in self._players.items():
-            player.submit(prepare, name).result()
+            player.submit(prepare).result()
             for scenario in ("healthy", "healthy, streamed"):  # imports are not what is measured
                 self.play(name, scenario)
 
