@@ -163,7 +163,7 @@ CONTESTANTS = {
                 "allowed_fails_policy": {
                     "ServiceUnavailableErrorAllowedFails": 4,
                     "TimeoutErrorAllowedFails": 4,
-                    "InternalServerErrorAllowedFails": 1000,
+                    "InternalServerErrorAllowedFails": 20,
                     "RateLimitErrorAllowedFails": 0,
                     "AuthenticationErrorAllowedFails": 0,
                 },
