@@ -32,7 +32,7 @@ from asyncrouter import (
 )
 from asyncrouter.router import AgentRouter
 from asyncrouter.sync import BUFFERED_CHUNKS, SyncAgentRouter, _Job
-from asyncrouter.testing import Fail, FakeProvider, Hang, Recorder, Reply, Stream
+from asyncrouter.testing import Fail, FakeProvider, Hang, Recorder, Reply, Slow, Stream
 
 WORDS = ["The ", "answer ", "is ", "42."]
 
@@ -657,3 +657,32 @@ def test_its_words_hold_no_secret():
         with router.stream(f"{PROMPT} {KEY}") as stream:
             chunks = list(stream)
         check_secrecy(router, reply, reply.trace, stream, *chunks, router.metrics(), router.for_agent("recon"))
+
+
+# ---------------------------------------------------------------- another configuration, and closing with grace
+
+
+def test_another_configuration_is_taken_up():
+    def config(text):
+        return {"providers": {"p": FakeProvider(Reply(text))}, "deployments": {"a": {"provider": "p", "model": "m"}}}
+
+    with SyncRouter.from_config(config("one")) as router:
+        assert router.generate("hi").text == "one"
+        router.reconfigure(config("two"))
+        assert router.generate("hi").text == "two"
+
+
+def test_closing_with_grace_lets_a_call_end_that_runs_in_another_thread():
+    provider = FakeProvider(Slow(0.3, Reply("in time")))
+    config = {"providers": {"p": provider}, "deployments": {"a": {"provider": "p", "model": "m"}}}
+    router = SyncRouter.from_config(config)
+    texts = []
+    with router:
+        caller = threading.Thread(target=lambda: texts.append(router.generate("hi").text))
+        caller.start()
+        while not provider.in_flight:
+            threading.Event().wait(0.001)
+        router.close(grace_s=30.0)
+        caller.join()
+    assert texts == ["in time"]
+    assert provider.closed
