@@ -14,18 +14,28 @@ from asyncrouter.engine.cutoff import CutOff
 from asyncrouter.engine.step import Step
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.state.limits import COOLDOWN_CAP_S, RateLimits
+from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import AttemptTimedOut, ContentFiltered, InvalidRequest, PluginError, ProviderError
+from asyncrouter.types.errors import (
+    AttemptTimedOut,
+    ConnectionFailed,
+    ContentFiltered,
+    InvalidRequest,
+    PluginError,
+    ProviderError,
+    StreamInterrupted,
+)
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.response import Response, Usage
 from asyncrouter.types.tokens import text_tokens
 from asyncrouter.types.trace import Attempt, Outcome
 
-COOLDOWN_CAP_S = 300.0
-"""The longest cooldown that an upstream's Retry-After may impose (Envoy's max_interval for rate limits)."""
 CALLERS_FAULT = (InvalidRequest, ContentFiltered)
 """Failures that say nothing about the deployment: its breaker stays as it is."""
+CUT_SHORT = (AttemptTimedOut, ConnectionFailed, StreamInterrupted)
+"""Failures that came while the upstream may have been at work."""
 
 
 class AttemptScope:
@@ -35,8 +45,8 @@ class AttemptScope:
     :class:`~asyncrouter.types.errors.ProviderError` leaves it, and a cancellation otherwise.
     """
 
-    __slots__ = ("_answered_at", "_course", "_fleet", "_partial", "_permit", "_reserved", "_response", "_started_at",
-                 "_state", "_step")  # fmt: skip
+    __slots__ = ("_answered_at", "_course", "_fleet", "_limits", "_partial", "_permit", "_reserved", "_response",
+                 "_started_at", "_state", "_step")  # fmt: skip
 
     def __init__(self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float) -> None:
         self._course = course
@@ -57,11 +67,22 @@ class AttemptScope:
         state.tally.calls += 1
         state.tally.count_kind(self._step.kind)
         self._course.begun(self._step)
-        if state.limits is not None:
-            estimate = self._course.estimate
-            self._reserved = estimate.input_tokens + (estimate.output_tokens or state.output_tokens or 0)
-            state.limits.reserve(self._reserved, self._started_at)
+        self._limits = state.limits
+        if self._limits is not None:
+            self._reserved = self._forecast()
+            self._limits.reserve(self._reserved, self._started_at)
         return self
+
+    def _forecast(self) -> float:
+        """Return the tokens that the call will take, as far as anybody knows before its answer."""
+        estimate = self._course.estimate
+        return estimate.input_tokens + (estimate.output_tokens or self._state.output_tokens or 0)
+
+    def heed(self, told: Allowances, *, closing: bool = True) -> None:
+        """Take to heart what the upstream says is left of its rate limits, with its answer or with an error."""
+        answer = self._response or self._partial
+        tokens = answer.usage.total_tokens if answer else self._forecast()
+        self._state.heed(told, tokens, self._fleet.now(), closing=closing)
 
     def first_output(self) -> None:
         """Note the moment of a stream's first output; what follows no longer counts as latency."""
@@ -90,10 +111,8 @@ class AttemptScope:
         state.in_flight -= 1
         if self._step.budgeted:
             self._fleet.budget.hand_back()
-        if state.limits is not None:
-            answer = self._response or self._partial
-            used = answer.usage.total_tokens if answer else 0
-            state.limits.settle(self._reserved, used, now)
+        if self._limits is not None:
+            self._settle(self._limits, error, now)
         if self._response is not None and error is None:
             self._record_success(self._response, now)
             self._record(Outcome.OK, None, now)
@@ -103,6 +122,23 @@ class AttemptScope:
         else:
             self._record_unfinished(error, now)
         tell_change(self._step, breaker_before, state.breaker.state)
+
+    def _settle(self, limits: RateLimits, error: BaseException | None, now: float) -> None:
+        """Correct the reservation to what was used.
+
+        Who answers with an error counts the request, but no tokens.  One that was cut off or lost may have been at
+        work, so the forecast stands.  One that was never reached, or is asked again as the same attempt, has had
+        nothing.
+        """
+        answer = self._response or self._partial
+        if answer is not None:
+            limits.settle(self._reserved, answer.usage.total_tokens, now)
+        elif isinstance(error, ProviderError):
+            had_nothing = not error.sent or self._course.repeats_after(self._step, error)
+            if had_nothing or not isinstance(error, CUT_SHORT):
+                limits.settle(self._reserved, 0, now)
+            if had_nothing:
+                limits.hand_back(now)
 
     def _record_unfinished(self, error: BaseException | None, now: float) -> None:
         """Record an attempt that the deadline, the caller or a plugin cut off: the breaker learns nothing of it."""
@@ -127,6 +163,8 @@ class AttemptScope:
         state.produced(response.usage.output_tokens)
         self._count_usage(response)
         state.breaker.succeeded(self._permit, now)
+        if response.allowances is not None:
+            self.heed(response.allowances)
 
     def _count_usage(self, response: Response) -> None:
         """Count what an answer took, whether it is the one that the caller gets or not."""
@@ -138,6 +176,8 @@ class AttemptScope:
         state.tally.failures += 1
         error.deployment = error.deployment or state.deployment.name
         retry_after_s = error.retry_after_s or 0.0
+        if error.allowances is not None and not error.other_keys:  # they are those of the key that was refused
+            self.heed(error.allowances, closing=not retry_after_s)
         if isinstance(error, CALLERS_FAULT) or is_blocked(error) or self._course.repeats_after(self._step, error):
             state.breaker.released(self._permit, now)
         elif retry_after_s > 0.0:

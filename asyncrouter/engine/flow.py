@@ -180,6 +180,8 @@ class Flow:
         if not isinstance(chunk, Chunk):
             raise provider_fault(attempt.step.deployment, chunk)
         self._assembler.add(chunk)
+        if chunk.allowances is not None:
+            attempt.scope.heed(chunk.allowances)
         if not self._wants_usage and not chunk.raw.get("choices") and chunk.raw.get("usage") is not None:
             return
         if attempt.has_output:

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from asyncrouter.providers.allowances import parse_allowances
 from asyncrouter.providers.complaint import MAX_TEXT, Complaint, complaint_of
 from asyncrouter.providers.retry_after import parse_retry_after
 from asyncrouter.types.deployments import Deployment
@@ -165,7 +166,7 @@ def error_from(
     else:
         kind = _class_of(status, complaint)
         text = complaint.text or _WITHOUT_WORDS
-    return kind(
+    error = kind(
         told(deployment, f"{status} {text}", secrets),
         deployment=deployment.name,
         status=status,
@@ -173,6 +174,8 @@ def error_from(
         retry_after_s=parse_retry_after(headers, wall_now),
         disposition=_disposition(kind, status, headers, complaint),
     )
+    error.allowances = parse_allowances(headers, wall_now)
+    return error
 
 
 def bare(error: E) -> E:

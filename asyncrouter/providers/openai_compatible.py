@@ -9,6 +9,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from asyncrouter.providers.allowances import parse_allowances
 from asyncrouter.providers.answers import NoAnswer, checked_completion
 from asyncrouter.providers.chunks import ChunkReader
 from asyncrouter.providers.codec import NotJson, decode, encode
@@ -16,6 +19,7 @@ from asyncrouter.providers.credentials import Credentials
 from asyncrouter.providers.errors import REQUEST_ID_HEADERS, bare, error_from, request_id_of, told
 from asyncrouter.providers.presets import PRESETS, Preset
 from asyncrouter.providers.settings import Checker, Settings
+from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ContentFiltered, MalformedResponse, ProviderError
 from asyncrouter.types.request import Request
@@ -119,6 +123,7 @@ class OpenAICompatible:
             model=deployment.model,
             usage=usage_of(body) or NO_USAGE,
             headers=_kept(exchange.headers),
+            allowances=self._allowances(exchange),
         )
 
     async def stream(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> AsyncGenerator[Chunk, None]:
@@ -131,10 +136,12 @@ class OpenAICompatible:
         try:
             exchange = await self._send(request, deployment, timeouts, stream=True)
             reader = self._reader(exchange, request, deployment)
+            allowances = self._allowances(exchange)
             try:
                 while (chunks := await reader.read()) is not None:
                     for chunk in chunks:
-                        yield chunk
+                        yield chunk if allowances is None else attrs.evolve(chunk, allowances=allowances)
+                        allowances = None
             finally:
                 exchange.close()
         except ProviderError as error:
@@ -162,6 +169,10 @@ class OpenAICompatible:
         finally:
             exchange.close()
         raise error
+
+    def _allowances(self, exchange: Exchange) -> Allowances | None:
+        """Return what is left of the limits; those of one key of several are not the deployment's."""
+        return None if len(self._settings.keys) > 1 else parse_allowances(exchange.headers, time.time())
 
     def _reader(self, exchange: Exchange, request: Request, deployment: Deployment) -> ChunkReader:
         wanted = request.params.get("n")

@@ -31,17 +31,17 @@ def parse_retry_after(headers: Mapping[str, str], wall_now: float) -> float | No
     Negative numbers, NaN, past dates, anything unreadable, and two headers that contradict each other count as absent.
     *headers* have lower-case names, or are a multidict, whose names have no case.
     """
-    milliseconds = _seconds(_only(headers, "retry-after-ms"))
+    milliseconds = number(only(headers, "retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    text = _only(headers, "retry-after")
-    wait_s = _seconds(text)
+    text = only(headers, "retry-after")
+    wait_s = number(text)
     if wait_s is None:
-        wait_s = _seconds_until(text, _only(headers, "date"), wall_now)
+        wait_s = _seconds_until(text, only(headers, "date"), wall_now)
     return _until_reset(headers) if wait_s is None else wait_s
 
 
-def _only(headers: Mapping[str, str], name: str) -> str:
+def only(headers: Mapping[str, str], name: str) -> str:
     """Return the header's value, "" when it is missing or sent twice with different values."""
     getall = getattr(headers, "getall", None)
     if getall is None:
@@ -50,7 +50,8 @@ def _only(headers: Mapping[str, str], name: str) -> str:
     return values.pop() if len(values) == 1 else ""
 
 
-def _seconds(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """Return the number of 0 or more that *text* is, ``None`` when it is none."""
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
@@ -58,15 +59,16 @@ def _seconds(text: str) -> float | None:
 
 
 def _seconds_until(text: str, sent_at: str, wall_now: float) -> float | None:
-    then = _timestamp(text)
+    then = timestamp(text)
     if then is None:
         return None
-    now = _timestamp(sent_at)
+    now = timestamp(sent_at)
     wait_s = then - (wall_now if now is None else now)
     return wait_s if wait_s > 0 else None
 
 
-def _timestamp(text: str) -> float | None:
+def timestamp(text: str) -> float | None:
+    """Return the seconds since 1970 of an HTTP date, ``None`` when *text* is none."""
     try:
         moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -88,5 +90,5 @@ def duration_s(text: str) -> float | None:
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
         return None
-    total_s = sum(float(number) * _UNIT_S[unit] for unit, number in match.groupdict().items() if number)
+    total_s = sum(float(figure) * _UNIT_S[unit] for unit, figure in match.groupdict().items() if figure)
     return total_s if math.isfinite(total_s) else None

@@ -227,6 +227,14 @@ def _failure_of_sending(
     error: Exception, deployment: Deployment, secrets: Iterable[str], connect_s: float
 ) -> ProviderError:
     """Return our error for what aiohttp raised before the head of an answer had come."""
+    failure = _failure_before_head(error, deployment, secrets, connect_s)
+    failure.sent = not isinstance(error, _WITHOUT_CONNECTION)
+    return failure
+
+
+def _failure_before_head(
+    error: Exception, deployment: Deployment, secrets: Iterable[str], connect_s: float
+) -> ProviderError:
     name = deployment.name
     if isinstance(error, aiohttp.ServerTimeoutError):
         return AttemptTimedOut(told(deployment, f"no connection within connect_s = {connect_s:g} s"), deployment=name)
@@ -239,6 +247,8 @@ def _failure_of_sending(
     return _connection_failure(error, deployment, secrets)
 
 
+_WITHOUT_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError)
+"""What tells that no connection came about; aiohttp bounds the connecting here and nothing after it."""
 _HOPELESS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (aiohttp.ClientConnectorCertificateError, "the TLS certificate was refused"),
     ((aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch), "the TLS handshake failed"),

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from asyncrouter.state.breaker import Breaker
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.latency import smoothed
-from asyncrouter.state.limits import RateLimits
+from asyncrouter.state.limits import RateLimits, wait_s
 from asyncrouter.state.slots import Slots
 from asyncrouter.state.tallies import Tally
+from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.clock import Clock
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.metrics import DeploymentMetrics, Metrics
@@ -71,6 +72,21 @@ class DeploymentState:
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
         self.cooldown_until = max(self.cooldown_until, moment)
+
+    def heed(self, told: Allowances, tokens: float, now: float, *, closing: bool = True) -> None:
+        """Take to heart what the upstream says is left of its limits.
+
+        Where that does not suffice for one more request of about so many *tokens*, the deployment is not ready until it
+        does; ``closing=False``: it said itself when to come back, and only the levels count.
+        """
+        closed_s = wait_s(told, tokens) if closing else 0.0
+        if self.limits is None:
+            if not closed_s:
+                return
+            self.limits = RateLimits(self.deployment.limits, now)
+        self.limits.heed(told, now)
+        if closed_s:
+            self.limits.close_until(now + closed_s)
 
     def answered(self, latency_s: float) -> None:
         """Count the time until an answer, or until a stream's first output."""

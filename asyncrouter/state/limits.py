@@ -1,9 +1,16 @@
-"""Requests and tokens per minute: a bucket that a reservation empties and time refills."""
+"""Requests and tokens per minute: a bucket that a reservation empties and time refills.
+
+A call is let in while a bucket is not below zero, whatever its own size: who comes after it pays for it, as in Guava's
+RateLimiter.  Large calls are not starved by small ones that way, and the rate is kept all the same.
+"""
 
 from __future__ import annotations
 
+from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Limits
 
+COOLDOWN_CAP_S = 300.0
+"""The longest time for which an upstream's words set a deployment aside (Envoy's max_interval for rate limits)."""
 MINUTE_S = 60.0
 ROUNDING = 1e-9
 """Share of a bucket that may be missing: at the moment that was told, a rounded last digit must not refuse again."""
@@ -28,6 +35,11 @@ class Bucket:
         self._refill(now)
         self._level -= amount  # over the brim the next refill cuts it
 
+    def lower(self, level: float, now: float) -> None:
+        """Bring the level down to *level*; never up."""
+        self._refill(now)
+        self._level = min(self._level, level)
+
     def ready_at(self, amount: float, now: float) -> float:
         """Return when *amount* may be taken: *now* or later; more than fits counts as a full bucket."""
         self._refill(now)
@@ -40,13 +52,14 @@ class Bucket:
 
 
 class RateLimits:
-    """Both buckets of one deployment; a limit that is not set costs nothing."""
+    """Both buckets of one deployment, and what its upstream says; a limit that is not set costs nothing."""
 
-    __slots__ = ("_requests", "_tokens")
+    __slots__ = ("_none_left_until", "_requests", "_tokens")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._requests = Bucket(limits.rpm, now) if limits.rpm else None
         self._tokens = Bucket(limits.tpm, now) if limits.tpm else None
+        self._none_left_until = now
 
     def reserve(self, tokens: float, now: float) -> None:
         """Count one request of about so many tokens."""
@@ -56,15 +69,38 @@ class RateLimits:
             self._tokens.take(tokens, now)
 
     def settle(self, reserved: float, used: float, now: float) -> None:
-        """Correct a reservation of *reserved* tokens to the *used* ones; 0 after a failure."""
+        """Correct a reservation of *reserved* tokens to the *used* ones."""
         if self._tokens and used != reserved:
             self._tokens.take(used - reserved, now)
 
+    def hand_back(self, now: float) -> None:
+        """Give back the request itself: the upstream never had it."""
+        if self._requests:
+            self._requests.take(-1, now)
+
+    def heed(self, told: Allowances, now: float) -> None:
+        """Lower the buckets to what the upstream says is left; they are never raised by it."""
+        if self._requests and told.requests:
+            self._requests.lower(told.requests.remaining, now)
+        if self._tokens and told.tokens:
+            self._tokens.lower(told.tokens.remaining, now)
+
+    def close_until(self, moment: float) -> None:
+        """Let no request in before *moment*: the upstream has none left for it."""
+        self._none_left_until = max(self._none_left_until, moment)
+
     def ready_at(self, tokens: float, now: float) -> float:
         """Return when one more request of so many tokens fits."""
-        at = now
+        at = max(now, self._none_left_until)
         if self._requests:
             at = max(at, self._requests.ready_at(1, now))
         if self._tokens:
             at = max(at, self._tokens.ready_at(tokens, now))
         return at
+
+
+def wait_s(told: Allowances, tokens: float) -> float:
+    """Return how long an upstream has nothing left for one more request of about so many tokens, in seconds."""
+    requests_s = told.requests.wait_s(1) if told.requests else 0.0
+    tokens_s = told.tokens.wait_s(max(1.0, tokens)) if told.tokens else 0.0
+    return min(COOLDOWN_CAP_S, max(requests_s, tokens_s))

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 if TYPE_CHECKING:
+    from asyncrouter.types.allowances import Allowances
     from asyncrouter.types.trace import RouteTrace
 
 
@@ -163,11 +164,14 @@ class ProviderError(AsyncRouterError):
     ``deployment``: its name; ``status``: the HTTP status or ``None``; ``request_id``: the upstream's own id;
     ``retry_after_s``: the patience that the upstream asked for, in seconds; ``trace``: set when the error ends a
     routed call.  ``other_keys``: the upstream refused one key of several, and so many others stand ready; the engine
-    then asks again at once.  The message never holds a key or a prompt.
+    then asks again at once.  ``allowances``: what the upstream says is left of its rate limits; ``sent``: false when it
+    cannot have had the request, since no connection came about.  The message never holds a key or a prompt.
     """
 
     default_disposition: ClassVar[Disposition] = Disposition.RETRY
     other_keys: int = 0
+    allowances: Allowances | None = None
+    sent: bool = True
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.request import EMPTY
 from asyncrouter.types.trace import RouteTrace
 
@@ -66,6 +67,8 @@ class Response:
     ``raw`` is what the upstream sent, in chat-completions shape and unknown fields included; the accessors read it
     lazily and show the first choice.  ``deployment`` and ``model`` name who answered; ``cost_usd`` is ``None`` when no
     price is known; ``trace`` tells how the answer came about (set by the router, ``None`` from a bare provider).
+    ``allowances``: what the upstream says is left of its rate limits, ``None`` where it says nothing, and on a stream,
+    whose first chunk has them.
     """
 
     raw: Mapping[str, Any] = attrs.field(repr=False)
@@ -75,6 +78,7 @@ class Response:
     cost_usd: float | None = None
     trace: RouteTrace = attrs.field(default=None, repr=False)
     headers: Mapping[str, str] = attrs.field(default=EMPTY, repr=False)
+    allowances: Allowances | None = attrs.field(default=None, repr=False)
 
     def finished(self, usage: Usage, cost_usd: float | None, trace: RouteTrace | None) -> Response:
         """Return the same answer with what the router adds.  A third of the cost of ``attrs.evolve``, once a call."""
@@ -86,6 +90,7 @@ class Response:
             cost_usd=cost_usd,
             trace=trace,  # type: ignore[arg-type]
             headers=self.headers,
+            allowances=self.allowances,
         )
 
     @property
@@ -117,11 +122,13 @@ class Chunk:
     """One piece of a stream.
 
     ``kind`` is "delta", or "restart": then what came before is void (only with ``on_interrupt="restart"``).
-    ``raw`` is the chunk as the upstream sent it, in chat-completions shape.
+    ``raw`` is the chunk as the upstream sent it, in chat-completions shape.  ``allowances``, on an upstream's first
+    chunk: what it says is left of its rate limits.
     """
 
     raw: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
     kind: Literal["delta", "restart"] = "delta"
+    allowances: Allowances | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
     def delta(self) -> Mapping[str, Any]:

@@ -82,6 +82,7 @@ async def test_n02_a_refused_connection(either_call, assert_clean):
     error = await failure(either_call(Somewhere(f"http://127.0.0.1:{free_port()}")), ConnectionFailed)
     assert (error.disposition, error.lost_before_answer) == (Disposition.RETRY, False)
     assert "no connection: Connect call failed" in str(error)
+    assert not error.sent
     assert isinstance(error, ConnectionError)
     assert_clean(error)
 
@@ -104,6 +105,7 @@ async def test_n03_a_black_hole(either_call, assert_clean):
         calling = either_call(Somewhere(f"http://127.0.0.1:{port}"), timeouts=Timeouts(connect_s=0.1))
         error = await failure(calling, AttemptTimedOut)
     assert str(error) == "mini (acme): no connection within connect_s = 0.1 s"
+    assert not error.sent
     assert isinstance(error, TimeoutError)
     assert error.disposition is Disposition.FALLBACK
     assert_clean(error)
@@ -160,7 +162,7 @@ async def test_n04_tls_with_whoever_speaks_none(either_call, assert_clean):
 async def test_n05_n06_a_connection_lost_before_the_answer(either_call, assert_clean, script):
     async with ScriptedServer(script) as server:
         error = await failure(either_call(server), ConnectionFailed)
-    assert (error.disposition, error.lost_before_answer) == (Disposition.RETRY, True)
+    assert (error.disposition, error.lost_before_answer, error.sent) == (Disposition.RETRY, True, True)
     assert_clean(error)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import BreakerSettings, Deployment, DeploymentView, FleetView, Limits
 from asyncrouter.types.metrics import AgentMetrics, BreakerState, DeploymentMetrics, Metrics
 
@@ -192,3 +193,26 @@ def test_slots_follow_the_limit_with_those_who_hold_and_wait(clock):
     assert (state.slots, state.crowding, woken) == (None, 0.0, [0, 1, 2])
     state.adopt(deployment(limits=Limits(concurrency=3)))
     assert (state.slots.limit, state.slots.in_use) == (3, 0)
+
+
+def test_what_is_left_upstream_closes_it_though_no_limit_is_configured(clock):
+    state = state_of(clock)
+    state.heed(Allowances(requests=Allowance(5, 20.0, 60)), 10, 100.0)
+    assert state.limits is None
+    state.heed(Allowances(requests=Allowance(0, 20.0)), 10, 100.0, closing=False)
+    assert state.limits is None
+    state.heed(Allowances(requests=Allowance(0, 20.0)), 10, 100.0)
+    assert state.ready_at == 120.0
+    assert state.set_aside_until < 100.0
+    clock.moment = 130.0
+    assert state.ready_at == 130.0
+
+
+def test_what_is_left_upstream_lowers_the_configured_limits(clock):
+    state = state_of(clock, limits=Limits(rpm=60))
+    state.heed(Allowances(requests=Allowance(1, 59.0, 60)), 10, 100.0)
+    assert state.ready_at == 100.0
+    state.limits.reserve(0, 100.0)
+    assert state.ready_at == 101.0
+    state.heed(Allowances(requests=Allowance(0, 60.0)), 10, 100.0, closing=False)
+    assert state.ready_at == 101.0

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.state.limits import Bucket, RateLimits
+from asyncrouter.state.limits import COOLDOWN_CAP_S, Bucket, RateLimits, wait_s
+from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import Limits
 
 
@@ -131,3 +132,67 @@ def test_requests_alone_settle_nothing():
     limits.reserve(600, 0.0)
     limits.settle(600, 0, 0.0)
     assert limits.ready_at(600, 0.0) == 60.0
+
+
+# ------------------------------------------------------------------ what the upstream says
+
+
+def left(requests=None, tokens=None):
+    return Allowances(requests=requests, tokens=tokens)
+
+
+def test_a_request_that_was_never_sent_is_handed_back():
+    limits = RateLimits(Limits(rpm=1, tpm=600), 0.0)
+    limits.reserve(600, 0.0)
+    limits.hand_back(0.0)
+    assert limits.ready_at(0, 0.0) == 0.0
+    limits.hand_back(0.0)
+    limits.reserve(0, 0.0)
+    assert limits.ready_at(0, 0.0) == 60.0
+    RateLimits(Limits(), 0.0).hand_back(0.0)
+
+
+def test_what_is_left_lowers_the_level_and_never_raises_it():
+    limits = RateLimits(Limits(rpm=60, tpm=600), 0.0)
+    limits.heed(left(Allowance(3), Allowance(100)), 0.0)
+    assert limits.ready_at(200, 0.0) == 10.0
+    for _ in range(3):
+        limits.reserve(0, 0.0)
+    assert limits.ready_at(0, 0.0) == 1.0
+    limits.heed(left(Allowance(60), Allowance(600)), 0.0)
+    assert limits.ready_at(0, 0.0) == 1.0
+    assert limits.ready_at(200, 0.0) == 10.0
+    limits.heed(left(), 0.0)
+    RateLimits(Limits(), 0.0).heed(left(Allowance(0), Allowance(0)), 0.0)
+
+
+def test_a_level_that_was_lowered_refills_at_the_configured_rate():
+    limits = RateLimits(Limits(rpm=60), 0.0)
+    limits.heed(left(Allowance(0)), 100.0)
+    assert limits.ready_at(0, 100.0) == 101.0
+    assert limits.ready_at(0, 101.0) == 101.0
+
+
+def test_a_closed_limit_opens_at_the_latest_moment_told():
+    limits = RateLimits(Limits(), 0.0)
+    limits.close_until(20.0)
+    limits.close_until(10.0)
+    assert limits.ready_at(0, 5.0) == 20.0
+    assert limits.ready_at(0, 30.0) == 30.0
+
+
+def test_the_wait_is_the_longer_of_both_and_no_longer_than_a_cooldown():
+    assert wait_s(left(), 100) == 0.0
+    assert wait_s(left(Allowance(0, 30.0, 60)), 100) == 0.5
+    assert wait_s(left(Allowance(0, 30.0, 60), Allowance(0, 60.0, 600)), 100) == 10.0
+    assert wait_s(left(tokens=Allowance(0, 60.0, 600)), 0) == 0.1
+    assert wait_s(left(Allowance(0, 86_400.0)), 100) == COOLDOWN_CAP_S
+
+
+@given(
+    remaining=st.floats(0, 1e12), reset_s=st.floats(0, 86_400) | st.none(), limit=st.floats(0, 1e12) | st.none(),
+    tokens=st.floats(0, 1e9),
+)  # fmt: skip
+def test_no_allowance_closes_a_deployment_for_longer_than_a_cooldown(remaining, reset_s, limit, tokens):
+    allowance = Allowance(remaining, reset_s, limit)
+    assert 0.0 <= wait_s(left(allowance, allowance), tokens) <= COOLDOWN_CAP_S
