@@ -162,10 +162,12 @@ def error_from(
         status = complaint.status or status
     if status in _REDIRECTS:
         kind: type[ProviderError] = ModelNotFound
-        text = "redirects elsewhere; redirects are not followed: set base_url to the final address"
+        text = "redirects elsewhere, and redirects are not followed"
+        cure = "set base_url to the final address"
     else:
         kind = _class_of(status, complaint)
         text = complaint.text or _WITHOUT_WORDS
+        cure = f"check model = {deployment.model!r} and the base_url" if kind is ModelNotFound else ""
     error = kind(
         told(deployment, f"{status} {text}", secrets),
         deployment=deployment.name,
@@ -175,6 +177,13 @@ def error_from(
         disposition=_disposition(kind, status, headers, complaint),
     )
     error.allowances = parse_allowances(headers, wall_now)
+    return with_cure(error, cure) if cure else error
+
+
+def with_cure(error: E, cure: str) -> E:
+    """Return *error*, a fault of the configuration, with what mends it."""
+    error.cure = cure
+    error.args = (f"{error}; {cure}",)
     return error
 
 

@@ -20,7 +20,7 @@ import attrs
 import yarl
 
 from asyncrouter.providers.credentials import Credentials
-from asyncrouter.providers.errors import told
+from asyncrouter.providers.errors import told, with_cure
 from asyncrouter.providers.loopback import LOOPBACK_ONLY, forbidden_host
 from asyncrouter.providers.settings import Settings
 from asyncrouter.types.deployments import Deployment
@@ -249,18 +249,26 @@ def _failure_before_head(
 
 _WITHOUT_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError)
 """What tells that no connection came about; aiohttp bounds the connecting here and nothing after it."""
-_HOPELESS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "the TLS certificate was refused"),
-    ((aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch), "the TLS handshake failed"),
-    (aiohttp.ClientConnectorDNSError, "the host's name was not found"),
+_HOPELESS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "the TLS certificate was refused",
+        "check base_url, or name the authority to trust as ca_file",
+    ),
+    (
+        (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch),
+        "the TLS handshake failed",
+        "check the scheme and port of base_url",
+    ),
+    (aiohttp.ClientConnectorDNSError, "the host's name was not found", "check base_url"),
 )
-"""What the same deployment would only repeat, the first that fits."""
+"""What the same deployment would only repeat, the first that fits, and what in the configuration may be at fault."""
 
 
 def _connection_failure(error: Exception, deployment: Deployment, secrets: Iterable[str]) -> ConnectionFailed:
     lost = False
     disposition = Disposition.FALLBACK
-    what = next((text for kind, text in _HOPELESS if isinstance(error, kind)), "")
+    what, cure = next(((text, cure) for kind, text, cure in _HOPELESS if isinstance(error, kind)), ("", ""))
     if not what:
         disposition = Disposition.RETRY
         if isinstance(error, aiohttp.ClientProxyConnectionError):
@@ -274,12 +282,13 @@ def _connection_failure(error: Exception, deployment: Deployment, secrets: Itera
             what, lost = "the connection was lost before the answer", True
         else:
             what, disposition = "the call failed", Disposition.FALLBACK
-    return ConnectionFailed(
+    failed = ConnectionFailed(
         told(deployment, f"{what}: {_reason_of(error)}", secrets),
         deployment=deployment.name,
         disposition=disposition,
         lost_before_answer=lost,
     )
+    return with_cure(failed, cure) if cure else failed
 
 
 def _reason_of(error: Exception) -> str:

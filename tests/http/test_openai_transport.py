@@ -74,7 +74,7 @@ async def test_n01_a_name_that_is_not_found(either_call, assert_clean, monkeypat
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", not_found)
     error = await failure(either_call(Somewhere("http://no.such.host.invalid")), ConnectionFailed)
     assert (error.disposition, error.lost_before_answer) == (Disposition.FALLBACK, False)
-    assert str(error) == "mini (acme): the host's name was not found: Name or service not known"
+    assert str(error) == "mini (acme): the host's name was not found: Name or service not known; check base_url"
     assert_clean(error)
 
 
