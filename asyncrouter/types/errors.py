@@ -165,8 +165,8 @@ class ProviderError(AsyncRouterError):
     ``retry_after_s``: the patience that the upstream asked for, in seconds; ``trace``: set when the error ends a
     routed call.  ``other_keys``: the upstream refused one key of several, and so many others stand ready; the engine
     then asks again at once.  ``allowances``: what the upstream says is left of its rate limits; ``sent``: false when it
-    cannot have had the request, since no connection came about.  ``cure``: what to change in the configuration, "" where
-    that is not at fault; the message ends with it.  The message never holds a key or a prompt.
+    cannot have had the request, since no connection came about.  ``cure``: what to change in the configuration, ""
+    where that is not at fault; the message ends with it.  The message never holds a key or a prompt.
     """
 
     default_disposition: ClassVar[Disposition] = Disposition.RETRY
