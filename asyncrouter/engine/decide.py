@@ -6,6 +6,7 @@ import random
 
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import Route
+from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Decision, Estimate, Ranked, Selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
@@ -34,7 +35,8 @@ async def decide(
     candidates = route.pipeline.filter(request, route.group.deployments, view)
     if not candidates:
         return None
-    selection = await route.pipeline.select(request, trace.estimate, candidates, view)
+    answer = route.pipeline.select(request, trace.estimate, candidates, view)
+    selection: Selection | None = await answer if must_wait(answer) else answer
     if selection is None:
         selection = Selection(deployments=candidates, reason="configured order")
     trace.selected(selection)
@@ -99,13 +101,15 @@ async def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBu
 
 async def _asked(request: Request, route: Route) -> Estimate | None:
     """Return what the estimators say; those that await something have ``estimate_s`` for it."""
-    pipeline = route.pipeline
-    if not pipeline.awaiting_estimators:
-        return await pipeline.estimate(request, route.group)
+    estimate: Estimate | None
+    estimate = answer = route.pipeline.estimate(request, route.group)
+    if not must_wait(answer):
+        return estimate
     estimate_s = route.group.timeouts.estimate_s
     with cut_off_after(estimate_s):
-        return await pipeline.estimate(request, route.group)
-    plugin = ", ".join(pipeline.awaiting_estimators)
+        estimate = await answer
+        return estimate
+    plugin = ", ".join(route.pipeline.awaiting_estimators)
     raise PluginContractError(
         f"plugin {plugin!r}, asyncrouter_estimate: no estimate within estimate_s = {estimate_s:g} s",
         plugin=plugin,

@@ -14,6 +14,7 @@ from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
+from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.hooks.specs import Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
@@ -139,7 +140,8 @@ async def judge(course: Course, step: Step, response: Response, fleet: Fleet) ->
     if judge is None:
         return ACCEPTED
     try:
-        return await judge(course.request, response, course.trace) or ACCEPTED
+        answer = judge(course.request, response, course.trace)
+        return (await answer if must_wait(answer) else answer) or ACCEPTED
     except AsyncRouterError as error:  # fails open: there is an answer, and no call is lost to a broken judge
         course.trace.notes.append(f"judge failed, answer accepted: {error}")
         tell_failure(error, step.route, fleet)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 
 import attrs
@@ -35,17 +35,18 @@ OnFailure = Callable[[PluginContractError], None]
 class Pipeline:
     """One group's hooks, compiled.  ``None`` where nobody implements a hook that costs something when it is called.
 
-    ``awaiting_estimators`` names the plugins whose estimate is ``async def``, so that only theirs is bounded in time.
+    ``estimate``, ``select`` and ``judge`` return their answer, or an awaitable of it where a plugin awaits something.
+    ``awaiting_estimators`` names the plugins whose estimate is ``async def``.
     """
 
     transform: Callable[..., Request] | None
-    estimate: Callable[..., Awaitable[Estimate | None]]
+    estimate: Callable[..., Any]
     awaiting_estimators: tuple[str, ...]
     filter: Callable[..., tuple[Deployment, ...]]
-    select: Callable[..., Awaitable[Selection | None]]
+    select: Callable[..., Any]
     retry: Callable[..., Retry | GiveUp | None]
     fallback: Callable[..., Fallback | GiveUp | None]
-    judge: Callable[..., Awaitable[Verdict | None]] | None
+    judge: Callable[..., Any] | None
     observe: Callable[[Event], None] | None
     around_request: Callable[[Call], Call] | None
     around_attempt: Callable[[AttemptCall], AttemptCall]
@@ -81,6 +82,11 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
         around_request_stream=_stream_onion("around_request_stream", steps("around_request_stream")),
         around_attempt_stream=_stream_onion("around_attempt_stream", steps("around_attempt_stream")),
     )
+
+
+def must_wait(answer: Any) -> bool:
+    """Whether *answer* of a hook that may await is still to be awaited."""
+    return hasattr(answer, "__await__")
 
 
 def positional(implementation: Implementation, arguments: tuple[str, ...]) -> Callable[..., Any]:
@@ -136,6 +142,7 @@ def _first(
     hook: str, steps: tuple[Step, ...], types: tuple[type, ...], check: Check | None = None
 ) -> Callable[..., Any]:
     """Compile a hook whose first answer that is not ``None`` wins."""
+    checked = _checker(hook, types, check)
 
     def call(*arguments: Any) -> Any:
         for plugin, function in steps:
@@ -144,11 +151,7 @@ def _first(
             except STRANGERS_FAULTS as error:
                 _broken(plugin, hook, error)
             if result is not None:
-                if not isinstance(result, types):
-                    raise _junk(plugin, hook, result, _names(types))
-                if check is not None and (expected := check(result, arguments)):
-                    raise _junk(plugin, hook, result, expected)
-                return result
+                return checked(plugin, result, arguments)
         return None
 
     return call
@@ -156,26 +159,51 @@ def _first(
 
 def _first_async(
     hook: str, steps: tuple[Step, ...], types: tuple[type, ...], check: Check | None = None
-) -> Callable[..., Awaitable[Any]]:
-    """Compile an async hook whose first answer that is not ``None`` wins; plain functions are called as they are."""
+) -> Callable[..., Any]:
+    """Compile an async hook whose first answer that is not ``None`` wins.
 
-    async def call(*arguments: Any) -> Any:
-        for plugin, function in steps:
+    Plain functions answer at once, as most do; an awaitable of the answer is returned from the first on that awaits.
+    """
+
+    def call(*arguments: Any) -> Any:
+        for place, (plugin, function) in enumerate(steps):
             try:
                 result = function(*arguments)
-                if hasattr(result, "__await__"):
-                    result = await result
             except STRANGERS_FAULTS as error:
                 _broken(plugin, hook, error)
+            if must_wait(result):
+                return awaited(place, result, arguments)
             if result is not None:
-                if not isinstance(result, types):
-                    raise _junk(plugin, hook, result, _names(types))
-                if check is not None and (expected := check(result, arguments)):
-                    raise _junk(plugin, hook, result, expected)
-                return result
+                return checked(plugin, result, arguments)
         return None
 
+    async def awaited(place: int, result: Any, arguments: tuple[Any, ...]) -> Any:
+        plugin = steps[place][0]
+        try:
+            result = await result
+        except STRANGERS_FAULTS as error:
+            _broken(plugin, hook, error)
+        if result is not None:
+            return checked(plugin, result, arguments)
+        result = after[place](*arguments)
+        return await result if must_wait(result) else result
+
+    checked = _checker(hook, types, check)
+    after = [_first_async(hook, steps[place + 1 :], types, check) for place in range(len(steps))]
     return call
+
+
+def _checker(hook: str, types: tuple[type, ...], check: Check | None) -> Callable[[str, Any, tuple[Any, ...]], Any]:
+    """Return what raises a contract error for a result that *hook* may not have, and else returns it."""
+
+    def checked(plugin: str, result: Any, arguments: tuple[Any, ...]) -> Any:
+        if not isinstance(result, types):
+            raise _junk(plugin, hook, result, _names(types))
+        if check is not None and (expected := check(result, arguments)):
+            raise _junk(plugin, hook, result, expected)
+        return result
+
+    return checked
 
 
 def _is_selection(result: Selection, arguments: tuple[Any, ...]) -> str:

@@ -79,9 +79,9 @@ async def test_a_whole_decision_through_the_pipeline(registry, deploy, fleet, as
     firsts = []
     for prompt in ("hi", "Prove step by step that there are infinitely many primes."):
         request = ask(prompt)
-        estimate = await pipeline.estimate(request, None)
+        estimate = pipeline.estimate(request, None)
         left = pipeline.filter(request, candidates, state)
-        selection = await pipeline.select(request, estimate, left, state)
+        selection = pipeline.select(request, estimate, left, state)
         firsts.append(selection.deployments[0].name)
     assert firsts == ["weak", "strong"]
 
