@@ -16,8 +16,8 @@ from asyncrouter.hooks.manager import HookManager, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
 from asyncrouter.hooks.registry import Kind, Registry
 from asyncrouter.providers.base import Provider
-from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import Fleet
+from asyncrouter.state.hedges import HedgeBudget, Paces
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
 
@@ -174,10 +174,10 @@ class Assembler:
             return None
         hedge = self._hedges.get(plan.group.name)
         if hedge is None:
-            budget = RetryBudget(plan.hedge.max_extra_load, floor=0)
+            budget = HedgeBudget(plan.hedge.max_extra_load)
             at = plan.hedge.at
             hedge = (
-                Hedge(budget=budget, quantile=float(at[1:]) / 100)
+                Hedge(budget=budget, paces=Paces(float(at[1:]) / 100))
                 if isinstance(at, str)
                 else Hedge(budget=budget, after_s=at)
             )

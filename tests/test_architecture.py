@@ -56,6 +56,7 @@ ONLY_IN = {
     "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
     "xllamacpp": ("plugins/",),
     "orjson": ("asyncrouter/providers/",),
+    "trio": ("asyncrouter/engine/apart.py",),
     "genai_prices": ("asyncrouter/config/",),
     "pytest": ("asyncrouter/testing/",),
 }
@@ -70,6 +71,7 @@ HEAVY = {
     "matplotlib": "",
     "genai_prices": "",
     "yaml": "",
+    "trio": "",
 }
 """What is imported when it is needed, inside functions; one module may do so at its top, if it is imported that way."""
 

@@ -91,7 +91,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
     },
     Timeouts: {
         **dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),
-        "queue_s": checks.not_negative,
+        **dict.fromkeys(("queue_s", "min_chunks_per_s"), checks.not_negative),
     },
     BreakerSettings: {
         "failures": checks.whole_positive,

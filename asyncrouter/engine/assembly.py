@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncrouter.types.request import Request
-from asyncrouter.types.response import Chunk, Usage, usage_of
+from asyncrouter.types.response import Chunk, Usage, text_in, usage_of
 
 CONCATENATED = frozenset({"content", "refusal", "reasoning", "reasoning_content", "arguments"})
 """Fields whose pieces are joined; every other text field is sent whole and the last one stands."""
@@ -40,10 +40,8 @@ class Assembler:
 
     @property
     def text(self) -> str:
-        """The first choice's text so far."""
-        message = self._choices.get(0, {}).get("message", {})
-        content = message.get("content")
-        return content if isinstance(content, str) else ""
+        """The first choice's text so far, parts of it joined."""
+        return text_in(self._choices.get(0, {}).get("message", {}))
 
     @property
     def in_tool_call(self) -> bool:
@@ -110,8 +108,8 @@ def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
     for key, value in piece.items():
         if value is None:
             whole.setdefault(key, None)
-        elif isinstance(value, str) and key in CONCATENATED and isinstance(whole.get(key), str):
-            whole[key] += value
+        elif isinstance(value, str) and key in CONCATENATED:
+            _merge_text(whole, key, value)
         elif isinstance(value, Mapping):
             inner = whole.get(key)
             if not isinstance(inner, dict):
@@ -123,14 +121,39 @@ def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
             whole[key] = value
 
 
+def _merge_text(whole: dict[str, Any], key: str, text: str) -> None:
+    before = whole.get(key)
+    if isinstance(before, str):
+        whole[key] = before + text
+    elif key == "content" and isinstance(before, list):  # some upstreams send thoughts as parts, the answer as text
+        _add_part(before, {"type": "text", "text": text})
+    else:
+        whole[key] = text
+
+
+def _add_part(parts: list[Any], part: Mapping[str, Any]) -> None:
+    """Add one part of a content: a text is joined to the text before it."""
+    last, text = parts[-1] if parts else None, part.get("text")
+    if not (isinstance(text, str) and part.get("type") == "text"):
+        parts.append(part)
+    elif isinstance(last, dict) and last.get("type") == "text" and isinstance(last.get("text"), str):
+        last["text"] += text
+    elif text:
+        parts.append(dict(part))
+
+
 def _merge_list(whole: dict[str, Any], key: str, pieces: list[Any]) -> None:
     items = whole.get(key)
     if not isinstance(items, list):
-        items = whole[key] = []
+        before = items if key == "content" and isinstance(items, str) else ""
+        items = whole[key] = [{"type": "text", "text": before}] if before else []
     for piece in pieces:
         index = piece.get("index") if isinstance(piece, Mapping) else None
         if not isinstance(index, int):
-            items.append(piece)
+            if key == "content" and isinstance(piece, Mapping):
+                _add_part(items, piece)
+            else:
+                items.append(piece)
             continue
         same = next((item for item in items if isinstance(item, dict) and item.get("index") == index), None)
         if same is None:

@@ -86,7 +86,8 @@ class AttemptScope:
 
     def first_output(self) -> None:
         """Note the moment of a stream's first output; what follows no longer counts as latency."""
-        self._answered_at = self._fleet.now()
+        self._answered_at = now = self._fleet.now()
+        self._note_pace(now - self._started_at, now)
 
     def answered(self, response: Response) -> Response:
         """Note the success, and return *response* with usage and cost filled in."""
@@ -159,12 +160,21 @@ class AttemptScope:
 
     def _record_success(self, response: Response, now: float) -> None:
         state = self._state
-        state.answered((self._answered_at or now) - self._started_at)
+        if self._answered_at is None:
+            self._answered_at = now
+            self._note_pace(now - self._started_at, now)
+        state.answered(self._answered_at - self._started_at)
         state.produced(response.usage.output_tokens)
         self._count_usage(response)
         state.breaker.succeeded(self._permit, now)
         if response.allowances is not None:
             self.heed(response.allowances)
+
+    def _note_pace(self, latency_s: float, now: float) -> None:
+        """Let the group's hedges know the latency, where it has any."""
+        hedge = self._step.route.hedge
+        if hedge is not None and hedge.paces is not None:
+            hedge.paces.observe(self._state.deployment.name, latency_s, now, streamed=self._course.request.stream)
 
     def _count_usage(self, response: Response) -> None:
         """Count what an answer took, whether it is the one that the caller gets or not."""

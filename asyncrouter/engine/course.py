@@ -42,7 +42,7 @@ from asyncrouter.types.errors import (
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Attempt, AttemptKind, TraceBuilder
+from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
 
 
 class Course:
@@ -105,7 +105,9 @@ class Course:
 
         Raises :class:`NoDeploymentAvailable` when nothing is ready, nor will be within the deadline.
         """
-        self._fleet.budget.first_attempt(self._fleet.now())
+        now = self._fleet.now()
+        self._fleet.budget.first_attempt(now)
+        self._first_route.first_attempt(now)
         return await self._begin_round(AttemptKind.FIRST, "")
 
     async def after_failure(self) -> Step:
@@ -162,13 +164,14 @@ class Course:
         return attrs.evolve(step, kind=AttemptKind.FALLBACK, reason=reason)
 
     def after_rejection(self, step: Step, reason: str) -> Step | None:
-        """Return the attempt at a stronger deployment than the one whose answer was rejected; ``None`` without one."""
+        """Return the attempt at a stronger deployment than those whose answers were rejected; ``None`` without one."""
         names = [one.name for one in step.route.group.deployments]
-        stronger = set(names[names.index(step.deployment.name) + 1 :])
+        rejected = {one.deployment for one in self.trace.attempts if one.outcome is Outcome.REJECTED} & set(names)
+        stronger = names[max(map(names.index, rejected)) + 1 :]
         candidates = [one for one in self.remaining() if one.name in stronger]
-        if not candidates or self._attempts_left <= 0:
+        if not candidates or self.attempts_left <= 0:
             return None
-        weakest = min(candidates, key=lambda one: names.index(one.name))
+        weakest = min(candidates, key=lambda one: stronger.index(one.name))
         return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
 
     def begun(self, step: Step) -> None:
@@ -203,9 +206,7 @@ class Course:
         errors = [attempt.error for attempt in self.trace.attempts if attempt.error is not None]
         if not errors:
             return self._nothing_available()
-        if errors[-1].disposition is Disposition.RAISE:
-            return errors[-1]
-        return ends.all_failed(errors)
+        return errors[-1] if errors[-1].disposition is Disposition.RAISE else ends.all_failed(errors)
 
     # ------------------------------------------------------------------ groups and rounds
 
@@ -345,12 +346,12 @@ class Course:
             raise DeadlineExceeded(self.too_late())
 
     def _check_attempts(self) -> None:
-        if self._attempts_left <= 0:
+        if self.attempts_left <= 0:
             self.trace.notes.append(f"max_attempts = {self._first_route.group.max_attempts} reached")
             raise self.exhausted()
 
     @property
-    def _attempts_left(self) -> int:
+    def attempts_left(self) -> int:
         """Attempts that may still be made; one that was repeated at once is one."""
         return self._first_route.group.max_attempts - len(self.trace.attempts) + self._repeats
 

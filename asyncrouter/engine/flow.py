@@ -6,64 +6,28 @@ An iterator and no generator: no cancel scope stays open while the caller's own 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Self
 
-import anyio
 import attrs
 
+from asyncrouter.engine.apart import cancellable
 from asyncrouter.engine.assembly import Assembler
-from asyncrouter.engine.attempt import AttemptScope, begin, timed_out
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import cut_off_after
-from asyncrouter.engine.route import provider_fault
-from asyncrouter.engine.slots import take_slot
+from asyncrouter.engine.hedging import race, rivals_of
+from asyncrouter.engine.opening import OpenAttempt, open_attempt, within_deadline
 from asyncrouter.engine.step import Step
-from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
-from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import (
     AsyncRouterError,
     DeadlineExceeded,
-    MalformedResponse,
+    Disposition,
+    InvalidRequest,
     ProviderError,
     StreamInterrupted,
 )
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response
-
-T = TypeVar("T")
-CLOSING_S = 1.0
-"""How long an upstream may take to close its connection; it is not waited for any longer."""
-
-
-@attrs.define(eq=False)
-class OpenAttempt:
-    """The attempt that is streaming now, with all that has to be handed back when it ends."""
-
-    step: Step
-    scope: AttemptScope
-    slots: Slots | None
-    first_output_by: float
-    upstream: AsyncIterator[Chunk] | None = None
-    has_output: bool = False
-
-    async def close(self, error: BaseException | None, notes: list[str]) -> None:
-        """Record the end, close the upstream's connection even under cancellation, and give the slot back."""
-        self.scope.end(error)
-        try:
-            aclose: Any = getattr(self.upstream, "aclose", None)
-            if aclose is None:
-                return
-            with anyio.move_on_after(CLOSING_S, shield=True) as scope:
-                try:
-                    await aclose()
-                except Exception as failure:  # how the call ended is decided already
-                    notes.append(f"{self.step.deployment.name}: {type(failure).__name__} while its stream was closed")
-            if scope.cancelled_caught:
-                notes.append(f"{self.step.deployment.name} did not close its stream within {CLOSING_S:g} s")
-        finally:
-            if self.slots is not None:
-                self.slots.release()
 
 
 class Flow:
@@ -72,14 +36,12 @@ class Flow:
     def __init__(self, course: Course) -> None:
         self.response: Response | None = None
         self._course = course
-        self._fleet = course.fleet
         self._asked = course.request
         options = self._asked.params.get("stream_options")
         self._wants_usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
         self._assembler = Assembler()
         self._attempt: OpenAttempt | None = None
         self._next_step: Step | None = None
-        self._held: list[Chunk] = []
         self._ready: deque[Chunk] = deque()
         self._output_begun = False
         self._interruption: ProviderError | None = None
@@ -102,6 +64,11 @@ class Flow:
                 if self._ended:
                     raise StopAsyncIteration
                 await self._advance()
+        except DeadlineExceeded as error:
+            await self._end(error)
+            raise DeadlineExceeded(
+                self._course.too_late()
+            ) from None  # now that every attempt has ended and can be told
         except BaseException as error:
             await self._end(error)
             raise
@@ -117,100 +84,77 @@ class Flow:
     async def _advance(self) -> None:
         """Do the next thing: open an attempt, or take one chunk of it, or complete the answer."""
         attempt = self._attempt
-        if attempt is None:
-            await self._open()
-            return
         try:
-            chunk = await self._pull(attempt)
-            if chunk is not None:
-                self._take(chunk, attempt)
+            if attempt is None:
+                await self._open()
                 return
-            if not attempt.has_output and not self._assembler.finished:
-                raise MalformedResponse("the stream held no answer", deployment=attempt.step.deployment.name)
+            chunk = None if attempt.ended else await attempt.next()
         except ProviderError as error:
-            await self._recover(attempt, error)
+            await self._recover(error)
             return
-        await self._complete(attempt)
+        if chunk is None:
+            await self._complete(attempt)
+        else:
+            self._show(chunk)
 
     async def _open(self) -> None:
-        """Open the next attempt, once its deployment has a slot."""
+        """Open the next attempt, or several side by side, and take over the one that is the first to have output."""
         step = self._next_step
         if step is None:
-            step = await self._within_deadline(self._course.first_step())
-        slots = self._fleet[step.deployment.name].slots
-        has_slot = slots is None or await self._within_deadline(take_slot(self._course, step, slots))
-        scope = begin(self._course, step, self._fleet) if has_slot else None
-        if scope is None:
-            if slots is not None and has_slot:
-                slots.release()
-            self._next_step = await self._within_deadline(self._course.after_refusal(step))
-            return
-        timeouts = step.route.group.timeouts
-        self._attempt = OpenAttempt(
-            step=step,
-            scope=scope.__enter__(),
-            slots=slots,
-            first_output_by=self._fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s),
-        )
+            step = await within_deadline(self._course, self._course.first_step())
+        rivals = rivals_of(self._course, step)
+        if rivals is None:
+            attempt = await self._contend(step, apart=False)
+        else:
+            attempt = await race(partial(self._contend, apart=True), _discard, rivals, self._course)
+        if attempt is None:
+            self._next_step = await within_deadline(self._course, self._course.after_refusal(step))
+        else:
+            self._take_over(attempt)
 
-    async def _pull(self, attempt: OpenAttempt) -> Chunk | None:
-        """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
-        now = self._fleet.now()
-        step = attempt.step
-        timeouts = step.route.group.timeouts
-        until = now + timeouts.idle_s if attempt.has_output else attempt.first_output_by
+    async def _contend(self, step: Step, *, apart: bool) -> OpenAttempt | None:
+        """Make the attempt of *step* up to its first output; ``None`` when it could not begin.
+
+        *apart*: it may lose, and is then left behind even when it does not end.
+        """
+        attempt = await open_attempt(self._course, step)
+        if attempt is None:
+            return None
         try:
-            if attempt.upstream is None:
-                request = step.route.prepared(self._course.request, step.deployment)
-                attempt.upstream = step.route.stream(request, step.deployment)
-            with cut_off_after(min(until, self._course.deadline) - now) as cut:
-                return await anext(attempt.upstream, None)
-        except AsyncRouterError:
+            if apart:
+                await cancellable(attempt.reach_output, self._course.fleet.strays, attempt.left_behind)
+            else:
+                await attempt.reach_output()
+        except BaseException as error:
+            await attempt.close(error)
             raise
-        except STRANGERS_FAULTS as error:
-            raise provider_fault(step.deployment, error) from error
-        if self._fleet.now() >= self._course.deadline:
-            await self._close(attempt, None)
-            raise DeadlineExceeded(self._course.too_late())
-        bound = f"idle_s = {timeouts.idle_s:g}" if attempt.has_output else f"first_token_s = {timeouts.first_token_s:g}"
-        raise timed_out(step, f"no output within {bound} s", cut)
+        return attempt
 
-    def _take(self, chunk: Chunk, attempt: OpenAttempt) -> None:
-        """Assemble *chunk* and pass it on; what comes before the first output is held back, for it may be void."""
-        if not isinstance(chunk, Chunk):
-            raise provider_fault(attempt.step.deployment, chunk)
+    def _take_over(self, attempt: OpenAttempt) -> None:
+        """Go on with *attempt*, beginning with what it has held back."""
+        self._attempt = attempt
+        held, attempt.held = attempt.held, []
+        for chunk in held:
+            if not self._output_begun:
+                self._show(chunk)
+                continue
+            rest = without_role(chunk)  # the caller has the beginning of this message already
+            if rest.is_output or rest.finish_reason is not None:
+                self._show(rest)
+        self._output_begun = True
+
+    def _show(self, chunk: Chunk) -> None:
+        """Assemble *chunk* and pass it on, but for the usage that the caller did not ask for."""
         self._assembler.add(chunk)
-        if chunk.allowances is not None:
-            attempt.scope.heed(chunk.allowances)
-        if not self._wants_usage and not chunk.raw.get("choices") and chunk.raw.get("usage") is not None:
-            return
-        if attempt.has_output:
+        if self._wants_usage or chunk.raw.get("choices") or chunk.raw.get("usage") is None:
             self._ready.append(chunk)
-            return
-        if chunk.is_output:
-            attempt.has_output = True
-            attempt.scope.first_output()
-        if self._output_begun:  # the caller has the beginning of this message already
-            chunk = without_role(chunk)
-            if attempt.has_output or chunk.finish_reason is not None:
-                self._ready.append(chunk)
-            return
-        self._held.append(chunk)
-        if attempt.has_output:
-            self._output_begun = True
-            self._release_held()
-
-    def _release_held(self) -> None:
-        self._ready.extend(self._held)
-        self._held.clear()
 
     async def _complete(self, attempt: OpenAttempt) -> None:
         """Note the answer; the attempt is closed with success."""
         self._ended = True
         response = attempt.scope.answered(self._assembled(attempt))
         self._attempt = None
-        await attempt.close(None, self._course.trace.notes)
-        self._release_held()
+        await attempt.close(None)
         self.response = response
 
     def _assembled(self, attempt: OpenAttempt) -> Response:
@@ -222,26 +166,28 @@ class Flow:
             usage=self._assembler.usage or NO_USAGE,
         )
 
-    async def _recover(self, attempt: OpenAttempt, error: ProviderError) -> None:
+    async def _recover(self, error: ProviderError) -> None:
         """Close the failed attempt and choose the next one; raise where the policy permits none."""
-        await self._close(attempt, error)
+        if self._attempt is not None:
+            await self._close(self._attempt, error)
         if not self._output_begun:
-            self._held.clear()
-            self._assembler = Assembler()
-            self._next_step = await self._within_deadline(self._course.after_failure())
+            self._next_step = await within_deadline(self._course, self._course.after_failure())
             return
-        self._interruption = self._interruption or error
-        policy = self._course.group.on_interrupt
-        if policy == "raise" or (policy == "continue" and not self._assembler.is_continuable):
+        policy, so_far = self._course.group.on_interrupt, self._assembler
+        if self._interruption is None:
+            self._interruption = error
+        elif policy == "continue" and type(error) is InvalidRequest:  # it refuses the beginning that stands there
+            error.disposition = Disposition.FALLBACK
+        if policy == "raise" or so_far.in_tool_call or (policy == "continue" and not so_far.is_continuable):
             raise self._interrupted(self._interruption) from error
         try:
-            self._next_step = await self._within_deadline(self._course.after_failure())
+            self._next_step = await within_deadline(self._course, self._course.after_failure())
         except DeadlineExceeded:
             raise
         except AsyncRouterError as final:
             raise self._interrupted(self._interruption) from final
         if policy == "continue":
-            self._course.request = continued(self._asked, self._assembler.text)
+            self._course.request = continued(self._asked, so_far.text)
         else:
             self._output_begun = False
             self._assembler = Assembler()
@@ -262,20 +208,16 @@ class Flow:
         if self._attempt is not None:
             await self._close(self._attempt, error)
 
-    async def _close(self, attempt: OpenAttempt, error: BaseException | None) -> None:
+    async def _close(self, attempt: OpenAttempt, error: BaseException) -> None:
         self._attempt = None
         if attempt.has_output and not isinstance(error, ProviderError):
             attempt.scope.took(self._assembled(attempt))
-        await attempt.close(error, self._course.trace.notes)
+        await attempt.close(error)
 
-    async def _within_deadline(self, waiting: Coroutine[Any, Any, T]) -> T:
-        remaining_s = self._course.deadline - self._fleet.now()
-        if remaining_s <= 0:
-            waiting.close()
-            raise DeadlineExceeded(self._course.too_late())
-        with cut_off_after(remaining_s):
-            return await waiting
-        raise DeadlineExceeded(self._course.too_late())
+
+async def _discard(attempt: OpenAttempt) -> None:
+    """Close an attempt that has lost."""
+    await attempt.close(GeneratorExit())
 
 
 def continued(request: Request, text: str) -> Request:

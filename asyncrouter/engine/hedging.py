@@ -1,117 +1,178 @@
 """Attempts side by side: a hedge starts when the first is slow, a race starts all at once; the first answer wins.
 
-The losers are cancelled and awaited before the answer is returned.  A hedge draws on the shared retry budget and on its
-group's own, so that a slow fleet is not given twice the load; a race is the selection's own wish and draws on neither.
-Plain calls only: a stream is not hedged.
+An answer that the judge rejects wins nothing: the others go on.  A stream's answer here is its first output, so that a
+caller never sees pieces of two.  The losers are cancelled and awaited before the answer is returned.  A hedge draws on
+the shared retry budget and on its group's own, so that a slow fleet is not given twice the load; a race is the
+selection's own wish and draws on neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 import attrs
+from anyio.abc import TaskGroup
 
+from asyncrouter.engine.apart import GRACE_S
 from asyncrouter.engine.course import Course
+from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.route import Hedge
 from asyncrouter.engine.step import Step
-from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.errors import ProviderError
-from asyncrouter.types.response import Response
 from asyncrouter.types.trace import AttemptKind
 
-Answer = tuple[Step, Response]
-Attempt = Callable[[Course, Step], Awaitable[Response | None]]
-LEAST_SAMPLES = 20
-"""Answers that a deployment must have given before a quantile of its latencies is believed."""
+
+class Answer(Protocol):
+    """What an attempt came to.  ``score`` orders those that are not accepted, the best first."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be given to the caller."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """How good it is."""
+        ...
+
+
+A = TypeVar("A", bound=Answer)
+Contend = Callable[[Step], Awaitable[A | None]]
+"""Makes the attempt of a step; returns ``None`` when it could not begin."""
+Discard = Callable[[A], Awaitable[None]]
+"""Ends an answer that nobody is given."""
 
 
 @attrs.frozen(eq=False)
 class Rivals:
-    """Steps to make side by side: those after the first start ``delay_s`` seconds later, if ``may_start`` allows."""
+    """Steps to make side by side: those after the first start ``delay_s`` seconds later, if ``hedge`` allows."""
 
     steps: tuple[Step, ...]
-    delay_s: float
-    may_start: Callable[[], bool]
+    delay_s: float = 0.0
+    hedge: Hedge | None = None
 
 
-def rivals_of(course: Course, step: Step, fleet: Fleet) -> Rivals | None:
+def rivals_of(course: Course, step: Step) -> Rivals | None:
     """Return *step* with those to be made beside it; ``None`` when it is made alone."""
     selection, hedge = course.trace.selection, step.route.hedge
     parallel = 1 if selection is None else selection.parallel
     if step.kind is not AttemptKind.FIRST or (parallel == 1 and hedge is None):
         return None
-    others = [one for one in course.remaining() if one is not step.deployment]
+    others = [one for one in course.remaining() if one is not step.deployment][: course.attempts_left - 1]
+    if not others or course.request.metadata.get("idempotent") is False:
+        return None
     if parallel > 1:
         raced = (attrs.evolve(step, deployment=one, kind=AttemptKind.HEDGE, reason="raced") for one in others)
-        return Rivals((step, *list(raced)[: parallel - 1]), 0.0, lambda: True)
-    if hedge is None or not others:
-        return None
-    hedge.budget.first_attempt(fleet.now())
-    delay_s = hedge.after_s
-    if delay_s is None:
-        latency = fleet[step.deployment.name].tally.latency
-        delay_s = latency.quantile(hedge.quantile) if latency.count >= LEAST_SAMPLES else None
+        return Rivals((step, *list(raced)[: parallel - 1]))
+    assert hedge is not None  # noqa: S101 - otherwise the step is made alone
+    delay_s = hedge.delay_s(step.deployment.name, course.fleet.now(), streamed=course.request.stream)
     if delay_s is None:
         return None
     reason = f"{step.deployment.name} had not answered after {delay_s:.3g} s"
     second = attrs.evolve(step, deployment=others[0], kind=AttemptKind.HEDGE, reason=reason, budgeted=True)
-    return Rivals((step, second), delay_s, lambda: hedge.budget.spend(fleet.now()))
+    return Rivals((step, second), delay_s, hedge)
 
 
-async def race(attempt: Attempt, course: Course, rivals: Rivals) -> Answer | None:
-    """Return the first answer of *rivals*; ``None`` when the first could not begin and none answered.
+def note_stray(course: Course, step: Step) -> None:
+    """Tell in the trace that *step* lost and did not end when it was cancelled."""
+    course.trace.notes.append(f"{step.deployment.name} did not end within {GRACE_S:g} s of its cancellation")
+
+
+async def race(contend: Contend[A], discard: Discard[A], rivals: Rivals, course: Course) -> A | None:
+    """Return the first answer that is accepted, else the best of those that are not; ``None`` when none could begin.
 
     Raises the last provider's error when all have failed, and at once anything that is no provider's error.
     """
-    running = _Race(attempt, course, rivals)
-    async with anyio.create_task_group() as tasks:
-        for index in range(len(rivals.steps)):
-            tasks.start_soon(running.run, index, tasks.cancel_scope)
-    if running.answer is not None:
-        return running.answer
+    running = _Race(contend, discard, rivals, course)
+    try:
+        async with anyio.create_task_group() as tasks:
+            await running.start(tasks)
+    except BaseException:
+        if running.winner is not None:
+            await discard(running.winner)
+        raise
+    if running.winner is not None:
+        running.tell_pace()
+        return running.winner
+    if running.failure is not None:
+        raise running.failure
+    if running.rejected:
+        return max(running.rejected, key=lambda answer: answer.score)
     if running.error is not None:
         raise running.error
     return None
 
 
-class _Race:
-    def __init__(self, attempt: Attempt, course: Course, rivals: Rivals) -> None:
-        self.answer: Answer | None = None
-        self.error: Exception | None = None
-        self._attempt = attempt
-        self._course = course
+class _Race(Generic[A]):
+    def __init__(self, contend: Contend[A], discard: Discard[A], rivals: Rivals, course: Course) -> None:
+        self.winner: A | None = None
+        self.rejected: list[A] = []
+        self.error: ProviderError | None = None
+        self.failure: Exception | None = None
+        self._contend = contend
+        self._discard = discard
         self._rivals = rivals
+        self._course = course
+        self._began = course.fleet.now()
         self._first_ended = anyio.Event()
+        self._has_rivals = False
+        self._rank = len(rivals.steps)
 
-    async def run(self, index: int, scope: anyio.CancelScope) -> None:
-        """Make one step; the first that answers cancels the others."""
-        if index and not await self._may_start():
-            return
-        step = self._rivals.steps[index]
+    async def start(self, tasks: TaskGroup) -> None:
+        """Start the first, and those beside it when their time has come.
+
+        When the first ends before, nothing is hedged: where to go after a failure is the order of recovery's care.
+        """
+        first, *others = self._rivals.steps
+        tasks.start_soon(self._run, first, tasks.cancel_scope)
+        hedge = self._rivals.hedge
+        if hedge is not None:
+            with cut_off_after(self._rivals.delay_s):
+                await self._first_ended.wait()
+            if self._first_ended.is_set() or not hedge.budget.spend():
+                return
+        self._has_rivals = True
+        for step in others:
+            tasks.start_soon(self._run, step, tasks.cancel_scope)
+
+    async def _run(self, step: Step, scope: anyio.CancelScope) -> None:
+        """Make one step; the first accepted answer cancels the others."""
         try:
-            response = await self._attempt(self._course, step)
+            answer = await self._contend(step)
         except ProviderError as error:
             self.error = error
-            self._first_ended.set()
-            return
         except Exception as error:  # a plugin's failure, say: it ends the call, as it does without rivals
-            self.error = error
+            self.failure = error
             scope.cancel()
-            return
-        if response is None:
+        else:
+            if answer is not None:
+                await self._take(step, answer, scope)
+            elif self._rivals.hedge is not None and not self._is_first(step):
+                self._rivals.hedge.budget.hand_back()
+        if self._is_first(step):
             self._first_ended.set()
-        elif self.answer is None:
-            self.answer = (step, response)
+
+    async def _take(self, step: Step, answer: A, scope: anyio.CancelScope) -> None:
+        if not answer.accepted:
+            self.rejected.append(answer)
+            return
+        rank = self._rivals.steps.index(step)
+        if self._has_rivals:
             scope.cancel()
+        loser: A | None = answer
+        if rank < self._rank:  # two may end in one turn of the event loop: the selection's order decides
+            loser, self.winner, self._rank = self.winner, answer, rank
+        if loser is not None:
+            await self._discard(loser)
 
-    async def _may_start(self) -> bool:
-        """Wait for the delay.
+    def _is_first(self, step: Step) -> bool:
+        return step is self._rivals.steps[0]
 
-        When the first fails before, nothing is hedged: where to go then is the order of recovery's care.
-        """
-        if not self._rivals.delay_s:
-            return True
-        with anyio.move_on_after(self._rivals.delay_s):
-            await self._first_ended.wait()
-            return False
-        return self._rivals.may_start()
+    def tell_pace(self) -> None:
+        """Count what a first that lost has taken so far: were only its answers counted, its quantile would sink."""
+        paces = None if self._rivals.hedge is None else self._rivals.hedge.paces
+        if paces is not None and self._rank:
+            now, name = self._course.fleet.now(), self._rivals.steps[0].deployment.name
+            paces.observe(name, now - self._began, now, streamed=self._course.request.stream)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 
+from asyncrouter.engine.apart import cancellable
 from asyncrouter.engine.attempt import begin, timed_out
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
-from asyncrouter.engine.hedging import Answer, race, rivals_of
+from asyncrouter.engine.hedging import note_stray, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
 from asyncrouter.hooks.pipeline import must_wait
-from asyncrouter.hooks.specs import Call
+from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Verdict
+from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import AsyncRouterError, DeadlineExceeded, ProviderError, RouterClosed
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
@@ -60,60 +64,72 @@ class Engine:
         return routed
 
     async def _route(self, course: Course) -> Response:
-        step = rejected = await course.first_step()
-        best: tuple[float, Response] | None = None
-        reason = ""
+        step = await course.first_step()
+        best: Judged | None = None
         while True:
             try:
-                answer = await self._answer(course, step)
+                judged = await self._answer(course, step)
             except ProviderError:
                 if best is not None:  # a stronger deployment failed: the rejected answer is better than none
-                    return best[1]
+                    return best.response
                 step = await course.after_failure()
                 continue
-            if answer is not None:
-                rejected, response = answer
-                course.in_hand = response  # better than none when the judge takes too long
-                verdict = await judge(course, rejected, response, self.fleet)
-                if verdict.accept:
-                    return response
-                self._reject(course, rejected)
-                score, reason = verdict.score or 0.0, verdict.reason
-                if best is None or score > best[0]:
-                    best = (score, response)
-                course.in_hand = best[1]
+            if judged is not None:
+                if judged.accepted:
+                    return judged.response
+                if best is None or judged.score > best.score:
+                    best = judged
+                course.in_hand = best.response
+                last = judged
             elif best is None:
                 step = await course.after_refusal(step)
                 continue
             else:  # the stronger deployment was set aside meanwhile
                 course.begun(step)
-            stronger = course.after_rejection(rejected, reason)
+            stronger = course.after_rejection(last.step, last.verdict.reason)
             if stronger is None:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
-                return best[1]
+                return best.response
             step = stronger
 
-    async def _answer(self, course: Course, step: Step) -> Answer | None:
-        """Return the first answer of *step* and its rivals, if it has any; ``None`` when *step* could not begin."""
-        rivals = rivals_of(course, step, self.fleet)
-        if rivals is not None:
-            return await race(self._attempt, course, rivals)
-        response = await self._attempt(course, step)
-        return None if response is None else (step, response)
+    async def _answer(self, course: Course, step: Step) -> Judged | None:
+        """Return the answer of *step* or of its rivals, if it has any; ``None`` when none could begin."""
+        rivals = rivals_of(course, step)
+        if rivals is None:
+            return await self._judged(course, step, step.route.complete)
 
-    async def _attempt(self, course: Course, step: Step) -> Response | None:
-        """Make the attempt once its deployment has a slot; ``None`` when it could not begin."""
+        async def contend(step: Step) -> Judged | None:
+            async def call(request: Request, deployment: Deployment) -> Response:
+                complete = partial(step.route.complete, request, deployment)
+                return await cancellable(complete, self.fleet.strays, partial(note_stray, course, step))
+
+            return await self._judged(course, step, call)
+
+        async def discard(judged: Judged) -> None:
+            revise(course, judged.step, Outcome.CANCELLED)
+
+        return await race(contend, discard, rivals, course)
+
+    async def _judged(self, course: Course, step: Step, call: AttemptCall) -> Judged | None:
+        """Make the attempt once its deployment has a slot, and judge its answer; ``None`` when it could not begin."""
         slots = self.fleet[step.deployment.name].slots
-        if slots is None:
-            return await self._call(course, step)
-        if not await take_slot(course, step, slots):
+        if slots is not None and not await take_slot(course, step, slots):
             return None
         try:
-            return await self._call(course, step)
+            response = await self._call(course, step, call)
         finally:
-            slots.release()
+            if slots is not None:
+                slots.release()
+        if response is None:
+            return None
+        course.in_hand = response  # better than none when the judge takes too long
+        verdict = await judge(course, step, response, self.fleet)
+        if not verdict.accept:
+            self.fleet[step.deployment.name].tally.rejected += 1
+            revise(course, step, Outcome.REJECTED)
+        return Judged(step, response, verdict)
 
-    async def _call(self, course: Course, step: Step) -> Response | None:
+    async def _call(self, course: Course, step: Step, call: AttemptCall) -> Response | None:
         scope = begin(course, step, self.fleet)
         if scope is None:
             return None
@@ -121,17 +137,29 @@ class Engine:
         attempt_s = step.route.group.timeouts.attempt_s
         with scope:
             if self.fleet.now() + attempt_s >= course.deadline:  # the deadline's own scope is the tighter one
-                return scope.answered(await step.route.complete(request, step.deployment))
+                return scope.answered(await call(request, step.deployment))
             with cut_off_after(attempt_s) as cut:
-                return scope.answered(await step.route.complete(request, step.deployment))
+                return scope.answered(await call(request, step.deployment))
             raise timed_out(step, f"no answer within attempt_s = {attempt_s:g} s", cut)
 
-    def _reject(self, course: Course, step: Step) -> None:
-        name = step.deployment.name
-        self.fleet[name].tally.rejected += 1
-        attempts = course.trace.attempts  # the losers of a race may stand after the one that answered
-        index = max(i for i, one in enumerate(attempts) if one.deployment == name and one.outcome is Outcome.OK)
-        attempts[index] = attrs.evolve(attempts[index], outcome=Outcome.REJECTED)
+
+@attrs.define(eq=False)
+class Judged:
+    """One answer and what the judge thinks of it."""
+
+    step: Step
+    response: Response
+    verdict: Verdict
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be given to the caller."""
+        return self.verdict.accept
+
+    @property
+    def score(self) -> float:
+        """How good it is, from 0 to 1."""
+        return self.verdict.score or 0.0
 
 
 async def judge(course: Course, step: Step, response: Response, fleet: Fleet) -> Verdict:
@@ -146,6 +174,13 @@ async def judge(course: Course, step: Step, response: Response, fleet: Fleet) ->
         course.trace.notes.append(f"judge failed, answer accepted: {error}")
         tell_failure(error, step.route, fleet)
         return ACCEPTED
+
+
+def revise(course: Course, step: Step, outcome: Outcome) -> None:
+    """Record that the answer of *step* was not given to the caller after all."""
+    name, attempts = step.deployment.name, course.trace.attempts  # the losers of a race may stand after it
+    index = max(i for i, one in enumerate(attempts) if one.deployment == name and one.outcome is Outcome.OK)
+    attempts[index] = attrs.evolve(attempts[index], outcome=outcome)
 
 
 ACCEPTED = Verdict(accept=True)

@@ -12,7 +12,7 @@ from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
 from asyncrouter.providers.base import Provider
-from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.hedges import SHORTEST_DELAY_S, HedgeBudget, Paces
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import AsyncRouterError, MalformedResponse
 from asyncrouter.types.request import Request
@@ -25,13 +25,20 @@ StreamCall = Callable[[Request, Deployment], AsyncIterator[Chunk]]
 class Hedge:
     """When a second attempt starts beside the first, and how many may.
 
-    ``after_s`` is a fixed delay in seconds; where it is ``None``, the delay is the ``quantile`` (0 to 1) of the first
-    deployment's latencies.  ``budget`` bounds the extra attempts of the group.
+    ``after_s`` is a fixed delay in seconds; where it is ``None``, ``paces`` tells the delay by the first deployment's
+    recent latencies.  ``budget`` bounds the extra attempts of the group.
     """
 
-    budget: RetryBudget
+    budget: HedgeBudget
     after_s: float | None = None
-    quantile: float = 0.95
+    paces: Paces | None = None
+
+    def delay_s(self, deployment: str, now: float, *, streamed: bool) -> float | None:
+        """Return after how many seconds to hedge a call of *deployment*; ``None`` while that is not known."""
+        if self.paces is None:
+            return self.after_s
+        delay_s = self.paces.delay_s(deployment, now, streamed=streamed)
+        return None if delay_s is None else max(delay_s, SHORTEST_DELAY_S)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -49,6 +56,11 @@ class Route:
     defaults: Mapping[str, Mapping[str, Any]]
     in_flight: InFlight
     hedge: Hedge | None = None
+
+    def first_attempt(self, now: float) -> None:
+        """Count the first attempt of a request: it earns a share of a hedge."""
+        if self.hedge is not None:
+            self.hedge.budget.first_attempt(now)
 
     def prepared(self, request: Request, deployment: Deployment) -> Request:
         """Return *request* with the defaults for *deployment* laid under its parameters."""

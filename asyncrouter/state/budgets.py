@@ -51,11 +51,3 @@ class RetryBudget:
     def hand_back(self) -> None:
         """Count one allowed extra attempt as ended."""
         self._extra_in_flight -= 1
-
-    def spend(self, now: float) -> bool:
-        """Allow one extra attempt by the share alone, or refuse it; nothing is handed back."""
-        first, extra = self._attempts.totals(now)
-        if extra + 1 > self._share * first:
-            return False
-        self._attempts.add(now, second=1)
-        return True

@@ -148,6 +148,8 @@ class Fleet:
         self.total = Tally()
         self.agents: dict[str, Tally] = {}
         self.plugin_failures: Counter[str] = Counter()
+        self.strays: set[object] = set()
+        """Work that did not end when it was told to, held until it does."""
         self._states: dict[str, DeploymentState] = {}
 
     def __getitem__(self, deployment: str) -> DeploymentState:

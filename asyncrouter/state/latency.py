@@ -14,6 +14,12 @@ SHORTEST_S = 1e-6
 """Everything shorter counts as this."""
 SMOOTHING = 0.2
 """Weight of the newest value in the smoothed mean: about the last ten values matter."""
+LEAST_SAMPLES = 20
+"""Durations that must have been seen before a quantile of them is believed."""
+SPAN_S = 10.0
+"""How long a histogram counts before a new one begins (Finagle's time to live of what a budget has seen)."""
+REFRESH_S = 3.0
+"""How long a quantile is used before it is computed anew (Finagle's BackupRequestFilter)."""
 
 
 class LatencyHistogram:
@@ -41,9 +47,56 @@ class LatencyHistogram:
         bucket = next(bucket for bucket, count in zip(buckets, seen, strict=True) if count > rank)
         return math.exp(bucket * _LOG_GAMMA) * (1 - RELATIVE_ERROR)
 
+    def __add__(self, other: LatencyHistogram) -> LatencyHistogram:
+        """Return the histogram of what both have counted."""
+        both = LatencyHistogram()
+        both.count = self.count + other.count
+        both._buckets = dict(self._buckets)
+        for bucket, count in other._buckets.items():
+            both._buckets[bucket] = both._buckets.get(bucket, 0) + count
+        return both
+
     def quantiles(self) -> LatencyQuantiles:
         """Return the quantiles that ``metrics()`` shows."""
         return LatencyQuantiles(p50=self.quantile(0.5), p95=self.quantile(0.95), p99=self.quantile(0.99))
+
+
+class RecentQuantile:
+    """The *q* quantile (0 to 1) of the durations of late, in constant memory and at most 11 % too long.
+
+    Two histograms: one counts, the one before it is remembered.  A new one begins when the present one has counted for
+    :data:`SPAN_S` seconds and holds :data:`LEAST_SAMPLES`: a busy router looks back 10 to 20 seconds, a quiet one as
+    far as it must for its quantile to mean anything.
+    """
+
+    __slots__ = ("_before", "_began", "_fresh_until", "_present", "_q", "_value")
+
+    def __init__(self, q: float) -> None:
+        self._q = q
+        self._before = LatencyHistogram()
+        self._present = LatencyHistogram()
+        self._began = -math.inf
+        self._value: float | None = None
+        self._fresh_until = -math.inf
+
+    def observe(self, duration_s: float, now: float) -> None:
+        """Count one duration that ends at *now*."""
+        if now - self._began >= SPAN_S and (self._present.count >= LEAST_SAMPLES or not self._present.count):
+            self._before, self._present, self._began = self._present, LatencyHistogram(), now
+        self._present.observe(duration_s)
+
+    def value(self, now: float) -> float | None:
+        """Return the quantile in seconds, ``None`` before :data:`LEAST_SAMPLES` durations were seen.
+
+        It errs upwards: of durations that are all the same, none is longer.
+        """
+        if now >= self._fresh_until:
+            recent = self._before + self._present
+            quantile = recent.quantile(self._q)
+            if quantile is not None and recent.count >= LEAST_SAMPLES:
+                self._value = quantile / (1 - RELATIVE_ERROR)
+                self._fresh_until = now + REFRESH_S
+        return self._value
 
 
 def smoothed(mean: float | None, value: float) -> float:

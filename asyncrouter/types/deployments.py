@@ -60,12 +60,13 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Bounds of one attempt, and of what comes before it, in seconds.
+    """Bounds of one attempt, and of what comes before it, in seconds but for the last.
 
     ``connect_s`` for the connection, ``first_token_s`` until the first output of a stream, ``idle_s`` between two
     chunks of it, ``attempt_s`` for the whole attempt; ``estimate_s`` for an estimator that awaits something.
     ``queue_s``, before an attempt: how long a call stands in line for a slot before it looks elsewhere (5 s, as HTTPX
     waits for a connection of its pool).
+    ``min_chunks_per_s`` is the least rate at which a stream may drip after its first output; 0 is no bound.
     """
 
     connect_s: float = 5.0
@@ -74,6 +75,7 @@ class Timeouts:
     attempt_s: float = 60.0
     estimate_s: float = 2.0
     queue_s: float = 5.0
+    min_chunks_per_s: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

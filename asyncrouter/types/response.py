@@ -102,7 +102,7 @@ class Response:
     @property
     def text(self) -> str:
         """The answer's text, parts of it joined; "" when it holds none (a tool call, say)."""
-        return _text_in(self.message)
+        return text_in(self.message)
 
     @property
     def tool_calls(self) -> Sequence[Mapping[str, Any]]:
@@ -139,7 +139,7 @@ class Chunk:
     @property
     def text(self) -> str:
         """The text this chunk adds to the answer; "" when it adds none."""
-        return _text_in(self.delta)
+        return text_in(self.delta)
 
     @property
     def finish_reason(self) -> str | None:
@@ -156,7 +156,8 @@ class Chunk:
         return any(_carries_output(choice.get("delta")) for choice in choices if isinstance(choice, Mapping))
 
 
-def _text_in(message: Mapping[str, Any]) -> str:
+def text_in(message: Mapping[str, Any]) -> str:
+    """Return the text of a message or a delta, parts of it joined; "" when it holds none."""
     content = message.get("content")
     if isinstance(content, str):
         return content

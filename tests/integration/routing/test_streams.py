@@ -354,17 +354,27 @@ async def test_a_rest_may_be_nothing_but_the_end(end):
 
 async def test_when_nobody_goes_on_the_first_cause_is_told():
     script = {"a": Stream(WORDS, cut_after=2), "b": Fail(InvalidRequest, message="prefill refused")}
-    async with routed(script, on_interrupt="continue") as r:
+    async with routed(script, on_interrupt="continue", retry="none") as r:
         with pytest.raises(StreamInterrupted, match="scripted cut") as caught:
             await r.read()
         error = caught.value
         assert (error.partial, error.deployment) == ("The answer ", "a")
-        assert isinstance(error.__cause__, InvalidRequest)
+        assert isinstance(error.__cause__.__cause__, InvalidRequest)
         assert [one.deployment for one in error.trace.attempts] == ["a", "b"]
+        assert r.router.metrics().deployments["b"].breaker == "closed"
 
 
-@pytest.mark.parametrize("policy", ["raise", "continue"])
-async def test_a_tool_call_is_never_gone_on_with(policy):
+async def test_who_refuses_the_beginning_of_an_answer_is_passed_over():
+    script = {"a": Stream(WORDS, cut_after=2), "b": Fail(InvalidRequest), "c": Stream(WORDS[2:])}
+    groups = {"chat": {"deployments": ["a", "b", "c"], "on_interrupt": "continue"}}
+    async with routed(script, groups=groups, retry="none") as r:
+        chunks, _ = await r.read()
+        assert texts(chunks) == WORDS
+        assert r.called == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("policy", ["raise", "continue", "restart"])
+async def test_a_tool_call_is_neither_gone_on_with_nor_begun_anew(policy):
     begun = delta(tool_calls=[{"index": 0, "id": "t", "function": {"name": "pay", "arguments": '{"amount": 1'}}])
     provider = RawStreams(a=[[ROLE, begun, CUT]], b=[[delta("never"), STOP]])
     async with routed(provider, on_interrupt=policy) as r:
@@ -399,15 +409,6 @@ async def test_an_answer_is_begun_anew_where_the_group_says_so():
         assert response.text == "Forty-two"
         assert chunks[at].raw == {}
         assert len(r.provider.calls[1].request.messages) == 1
-
-
-async def test_a_tool_call_may_be_begun_anew():
-    begun = delta(tool_calls=[{"index": 0, "id": "t", "function": {"name": "pay", "arguments": '{"amount": 1'}}])
-    provider = RawStreams(a=[[ROLE, begun, CUT]], b=[[delta("done"), STOP]])
-    async with routed(provider, on_interrupt="restart") as r:
-        _, response = await r.read()
-    assert response.tool_calls == ()
-    assert response.text == "done"
 
 
 async def test_when_nobody_begins_anew_everything_that_was_tried_is_told():

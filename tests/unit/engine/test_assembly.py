@@ -168,6 +168,43 @@ def test_odd_chunks_are_no_stumbling_block(raw):
     assembler.finished, assembler.in_tool_call, assembler.is_continuable  # noqa: B018 - they must not raise
 
 
+def part(text):
+    return {"content": [{"type": "text", "text": text}]}
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "content"),
+    [
+        ([part("Hel"), part("lo")], [{"type": "text", "text": "Hello"}]),
+        ([{"content": ""}, part("Hel"), {"content": "lo"}], [{"type": "text", "text": "Hello"}]),
+        ([{"content": "Hel"}, part("lo")], [{"type": "text", "text": "Hello"}]),
+        ([{"content": [THOUGHT]}, {"content": ""}, part("Hello")], [THOUGHT, {"type": "text", "text": "Hello"}]),
+        ([part("Hel"), {"content": [THOUGHT]}, part("lo")],
+         [{"type": "text", "text": "Hel"}, THOUGHT, {"type": "text", "text": "lo"}]),
+        ([{"content": ["odd", {"type": "text"}, {"type": "text", "text": 5}]}, part("Hello")],
+         ["odd", {"type": "text"}, {"type": "text", "text": 5}, {"type": "text", "text": "Hello"}]),
+    ],
+    ids=["parts", "text after parts", "parts after text", "thoughts", "thoughts between", "odd"],
+)  # fmt: skip
+def test_a_content_in_parts_is_a_text_all_the_same(deltas, content):
+    chunks = [chunk(delta) for delta in deltas]
+    before = repr(deltas)
+    assembler = assembled(*chunks)
+    assert assembler.text == response_of(assembler).text == "Hello"
+    assert response_of(assembler).message["content"] == content
+    assert repr(deltas) == before, "the caller has these chunks too"
+
+
+def test_only_a_content_has_parts():
+    whole = {"vendor": "text"}
+    merge(whole, {"vendor": [{"type": "text", "text": "a"}]})
+    merge(whole, {"vendor": [{"type": "text", "text": "b"}]})
+    assert whole == {"vendor": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+
+
 def test_merging_leaves_the_piece_alone():
     whole, piece = {}, {"list": [{"index": 0, "text": "a"}], "map": {"x": "y"}}
     merge(whole, piece)

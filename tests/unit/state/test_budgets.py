@@ -68,7 +68,7 @@ def test_what_was_withdrawn_is_forgotten_too():
 def test_a_refusal_takes_nothing():
     budget = RetryBudget(0.5, floor=0)
     budget.first_attempt(0.0)
-    assert not any(budget.withdraw(0.0) or budget.spend(0.0) for _ in range(10))
+    assert not any(budget.withdraw(0.0) for _ in range(10))
     budget.first_attempt(0.0)
     assert budget.withdraw(0.0)
 
@@ -79,19 +79,8 @@ def test_asking_takes_nothing():
     assert budget.withdraw(0.0)
 
 
-def test_spending_knows_no_floor_and_gives_nothing_back():
-    budget = RetryBudget(0.05, floor=3)
-    assert not budget.spend(0.0)
-    for _ in range(40):
-        budget.first_attempt(0.0)
-    assert budget.spend(0.0)
-    assert budget.spend(0.0)
-    assert not budget.spend(0.0)
-    assert granted(budget, 0.0) == 3  # the floor is untouched
-
-
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["first", "first", "withdraw", "spend", "hand back"]), st.floats(0.0, 3.0)), max_size=300
+    st.tuples(st.sampled_from(["first", "first", "withdraw", "hand back"]), st.floats(0.0, 3.0)), max_size=300
 )
 
 
@@ -113,13 +102,11 @@ def test_never_more_than_the_share_of_all_first_attempts_but_for_the_floor(share
             if running:
                 budget.hand_back()
                 running -= 1
-        else:
-            spends = operation == "spend"
-            if budget.spend(now) if spends else budget.withdraw(now):
-                beyond_the_floor += spends or running >= floor
-                running += not spends
-                extra.append(now)
-                assert in_the_last(TTL_S, extra) <= max(share * in_the_last(TTL_S * 1.11, firsts), floor * TTL_S)
+        elif budget.withdraw(now):
+            beyond_the_floor += running >= floor
+            running += 1
+            extra.append(now)
+            assert in_the_last(TTL_S, extra) <= max(share * in_the_last(TTL_S * 1.11, firsts), floor * TTL_S)
         assert beyond_the_floor <= share * len(firsts)
 
 

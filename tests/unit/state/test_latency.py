@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.state.latency import RELATIVE_ERROR, SHORTEST_S, SMOOTHING, LatencyHistogram, smoothed
+from asyncrouter.state.latency import (
+    LEAST_SAMPLES,
+    REFRESH_S,
+    RELATIVE_ERROR,
+    SHORTEST_S,
+    SMOOTHING,
+    SPAN_S,
+    LatencyHistogram,
+    RecentQuantile,
+    smoothed,
+)
 from asyncrouter.types.metrics import LatencyQuantiles
 
 DURATIONS = st.lists(st.floats(1e-6, 1e4), min_size=1, max_size=200)
@@ -55,6 +65,78 @@ def test_the_three_quantiles_of_metrics():
 def test_memory_is_constant():
     found = histogram(1e-6 * 1.001**step for step in range(23_000))  # a microsecond to three hours
     assert len(found._buckets) <= 235
+
+
+@given(first=DURATIONS, second=DURATIONS, q=st.floats(0.0, 1.0))
+def test_a_sum_of_histograms_is_the_histogram_of_both(first, second, q):
+    both = histogram(first) + histogram(second)
+    assert both.count == len(first) + len(second)
+    assert both.quantile(q) == histogram(first + second).quantile(q)
+
+
+class about(float):  # noqa: N801 - reads like pytest.approx
+    """Equal to what lies in the same bucket, at its upper end."""
+
+    def __eq__(self, other):
+        return self * (1 - 1e-9) <= other <= self * (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+
+    __hash__ = None
+
+
+def seen(durations, *, q=0.5, every_s=0.1):
+    """Return a recent quantile that has seen *durations* one after another, and the moment of the last."""
+    quantile, now = RecentQuantile(q), 0.0
+    for duration_s in durations:
+        now += every_s
+        quantile.observe(duration_s, now)
+    return quantile, now
+
+
+def test_a_recent_quantile_is_believed_from_the_twentieth_duration_on():
+    quantile, now = seen([1.0] * (LEAST_SAMPLES - 1))
+    assert quantile.value(now) is None
+    quantile.observe(1.0, now)
+    assert quantile.value(now) == about(1.0)
+
+
+def test_it_forgets_what_is_older_than_two_spans():
+    quantile, now = seen([9.0] * 100 + [1.0] * 201, q=1.0)
+    assert quantile.value(now) == about(1.0)
+
+
+def test_but_not_what_it_needs_where_answers_are_rare():
+    quantile, now = seen([2.0] * 25, every_s=60.0)
+    assert quantile.value(now) == about(2.0)
+    quantile.observe(3.0, now + 3600.0)
+    assert quantile.value(now + 3600.0) == about(2.0)
+
+
+@given(steps=st.lists(st.tuples(st.floats(0.0, 30.0), st.floats(1e-3, 1e3)), min_size=LEAST_SAMPLES, max_size=200))
+def test_it_lies_within_the_last_forty_or_the_last_two_spans(steps):
+    quantile, now, kept = RecentQuantile(0.95), 0.0, []
+    for step_s, duration_s in steps:
+        now += step_s
+        quantile.observe(duration_s, now)
+        kept.append((now, duration_s))
+    recent = [duration for moment, duration in kept[:-40] if now - moment <= 2 * SPAN_S + 30.0]
+    recent += [duration for _, duration in kept[-40:]]
+    assert about(min(recent)) <= quantile.value(now)
+    assert quantile.value(now) <= max(recent) * 1.11
+
+
+@given(duration_s=st.floats(1e-6, 1e4))
+def test_of_durations_that_are_all_the_same_none_is_longer(duration_s):
+    quantile, now = seen([duration_s] * LEAST_SAMPLES)
+    assert quantile.value(now) >= duration_s * (1 - 1e-12)
+
+
+def test_it_is_computed_anew_every_few_seconds():
+    quantile, now = seen([1.0] * 50)
+    assert quantile.value(now) == about(1.0)
+    for _ in range(200):
+        quantile.observe(5.0, now)
+    assert quantile.value(now + REFRESH_S * 0.99) == about(1.0)
+    assert quantile.value(now + REFRESH_S) == about(5.0)
 
 
 def test_the_smoothed_mean_follows_the_newest():

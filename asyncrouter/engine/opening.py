@@ -1,0 +1,178 @@
+"""One streaming attempt: opened, read until its first output, read on, and closed, with all that it holds handed back.
+
+What comes before the first output is kept with the attempt: it is void when another attempt is the first to have any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+
+from asyncrouter.engine.apart import GRACE_S, Apart
+from asyncrouter.engine.assembly import Assembler
+from asyncrouter.engine.attempt import AttemptScope, begin, timed_out
+from asyncrouter.engine.course import Course
+from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.hedging import note_stray
+from asyncrouter.engine.route import provider_fault
+from asyncrouter.engine.slots import take_slot
+from asyncrouter.engine.step import Step
+from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
+from asyncrouter.state.slots import Slots
+from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, MalformedResponse
+from asyncrouter.types.response import Chunk
+
+T = TypeVar("T")
+PACE_SPAN_S = 10.0
+"""Seconds of waiting for a stream over which its rate is taken."""
+
+
+@attrs.define(eq=False)
+class OpenAttempt:
+    """One streaming attempt; ``held`` is what came until its first output, that included."""
+
+    accepted = True
+    score = 1.0
+
+    course: Course
+    step: Step
+    scope: AttemptScope
+    slots: Slots | None
+    first_output_by: float
+    held: list[Chunk] = attrs.field(factory=list)
+    has_output: bool = False
+    ended: bool = False
+    waited_s: float = 0.0
+    outputs: int = 0
+    upstream: AsyncIterator[Chunk] | None = None
+
+    async def reach_output(self) -> None:
+        """Read until the first output, or until the end of an answer that has none.
+
+        Raises :class:`~asyncrouter.types.errors.ProviderError` and :class:`DeadlineExceeded`.
+        """
+        while not self.has_output:
+            chunk = await self.next()
+            if chunk is None:
+                if not _is_finished(self.held):
+                    raise MalformedResponse("the stream held no answer", deployment=self.step.deployment.name)
+                return
+            self.held.append(chunk)
+            if chunk.is_output:
+                self.has_output = True
+                self.scope.first_output()
+
+    async def next(self) -> Chunk | None:
+        """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
+        fleet = self.course.fleet
+        now = fleet.now()
+        timeouts = self.step.route.group.timeouts
+        until = now + timeouts.idle_s if self.has_output else self.first_output_by
+        deployment = self.step.deployment
+        try:
+            if self.upstream is None:
+                request = self.step.route.prepared(self.course.request, deployment)
+                self.upstream = self.step.route.stream(request, deployment)
+            with cut_off_after(min(until, self.course.deadline) - now) as cut:
+                chunk = await anext(self.upstream, None)
+                if chunk is None:
+                    self.ended = True
+                elif not isinstance(chunk, Chunk):
+                    raise provider_fault(deployment, chunk)
+                else:
+                    self._note(chunk, fleet.now() - now if timeouts.min_chunks_per_s else None)
+                return chunk
+        except AsyncRouterError:
+            raise
+        except STRANGERS_FAULTS as error:
+            raise provider_fault(deployment, error) from error
+        if fleet.now() >= self.course.deadline:
+            raise DeadlineExceeded(self.course.too_late())
+        bound = f"idle_s = {timeouts.idle_s:g}" if self.has_output else f"first_token_s = {timeouts.first_token_s:g}"
+        raise timed_out(self.step, f"no output within {bound} s", cut)
+
+    def _note(self, chunk: Chunk, waited_s: float | None) -> None:
+        """Take note of what *chunk* tells besides its part of the answer; raise when the upstream drips too slowly.
+
+        *waited_s*: how long it was waited for, where that matters.  The time that the caller takes is not counted.
+        """
+        if chunk.allowances is not None:
+            self.scope.heed(chunk.allowances)
+        if waited_s is None or not self.has_output:
+            return
+        self.waited_s += waited_s
+        self.outputs += chunk.is_output
+        if self.waited_s < PACE_SPAN_S:
+            return
+        least = self.step.route.group.timeouts.min_chunks_per_s
+        if self.outputs < least * self.waited_s:
+            text = f"{self.outputs} chunks in {self.waited_s:.3g} s, under min_chunks_per_s = {least:g}"
+            raise AttemptTimedOut(text, deployment=self.step.deployment.name)
+        self.waited_s, self.outputs = 0.0, 0
+
+    def left_behind(self) -> None:
+        """Note that it did not end when it was cancelled; its upstream is closed when it does."""
+        self.upstream = None
+        note_stray(self.course, self.step)
+
+    async def close(self, error: BaseException | None) -> None:
+        """Record the end, close the upstream's connection even under cancellation, and give the slot back."""
+        self.scope.end(error)
+        try:
+            aclose: Any = getattr(self.upstream, "aclose", None)
+            if aclose is not None:
+                await self._close_upstream(aclose)
+        finally:
+            if self.slots is not None:
+                self.slots.release()
+
+    async def _close_upstream(self, aclose: Any) -> None:
+        notes, name = self.course.trace.notes, self.step.deployment.name
+        try:
+            if self.ended:
+                await aclose()
+                return
+            closing = Apart(aclose, self.course.fleet.strays)
+            if await closing.ends_within(GRACE_S):
+                await closing.result()
+            else:
+                closing.cancel()
+                notes.append(f"{name} did not close its stream within {GRACE_S:g} s")
+        except Exception as failure:  # how the call ended is decided already
+            notes.append(f"{name}: {type(failure).__name__} while its stream was closed")
+
+
+async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
+    """Open the attempt of *step*, once its deployment has a slot; ``None`` when it could not begin."""
+    slots = course.fleet[step.deployment.name].slots
+    if slots is not None and not await within_deadline(course, take_slot(course, step, slots)):
+        return None
+    scope = begin(course, step, course.fleet)
+    if scope is None:
+        if slots is not None:
+            slots.release()
+        return None
+    timeouts = step.route.group.timeouts
+    first_output_by = course.fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s)
+    return OpenAttempt(course, step, scope.__enter__(), slots, first_output_by)
+
+
+async def within_deadline(course: Course, waiting: Coroutine[Any, Any, T]) -> T:
+    """Return what *waiting* returns; raise :class:`DeadlineExceeded` when the deadline passes before."""
+    remaining_s = course.deadline - course.fleet.now()
+    if remaining_s <= 0:
+        waiting.close()
+        raise DeadlineExceeded(course.too_late())
+    with cut_off_after(remaining_s):
+        return await waiting
+    raise DeadlineExceeded(course.too_late())
+
+
+def _is_finished(chunks: list[Chunk]) -> bool:
+    """Whether *chunks* alone are an answer: one that ran out of tokens before its first word, say."""
+    assembler = Assembler()
+    for chunk in chunks:
+        assembler.add(chunk)
+    return assembler.finished
