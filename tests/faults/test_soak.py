@@ -1,0 +1,76 @@
+"""Very many calls over bad upstreams: nothing grows, nothing is left.  benchmarks/soak.py runs a hundred thousand."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from asyncrouter.testing import virtual_backend
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "soak.py"
+
+
+@pytest.fixture
+def soak():
+    """Return the benchmark's module."""
+    spec = importlib.util.spec_from_file_location("soak", PATH)
+    module = sys.modules["soak"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["soak"]
+
+
+@pytest.fixture
+def allocated_mb():
+    """Return what tells the memory that Python objects hold: resident memory depends on the allocator's moods."""
+    tracemalloc.start()
+
+    def measure():
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] / 2**20
+
+    yield measure
+    tracemalloc.stop()
+
+
+@pytest.fixture
+def anyio_backend(request):
+    return "asyncio" if "sockets" in request.node.name else virtual_backend
+
+
+async def test_a02_memory_does_not_grow_with_the_calls(soak, allocated_mb):
+    arguments = soak.arguments_of(["--calls", "2000", "--every", "250"])
+    report = await soak.run(arguments, allocated_mb)
+    assert report.faults == []
+    assert report.ends["answered"] > 1500
+    assert {"AllAttemptsFailed", "StreamInterrupted", "left"} <= set(report.ends)
+
+
+async def test_a02_over_sockets_nothing_is_left(soak, allocated_mb):
+    pytest.importorskip("aiohttp")
+    arguments = soak.arguments_of(["--calls", "300", "--every", "150", "--sockets"])
+    async with asyncio.timeout(120):
+        report = await soak.run(arguments, lambda: 0.0)
+    assert report.faults == []
+    assert report.ends["answered"] > 100
+
+
+@pytest.mark.parametrize("broken", ["growth", "left", "lost"])
+def test_a02_the_soak_can_fail(soak, broken):
+    report = soak.Report(calls=4, finished=4, samples=[(n, 10.0) for n in range(1000, 5000, 1000)])
+    report.ends["answered"] = 4
+    report.left = {"tasks": 0}
+    assert report.faults == []
+    if broken == "growth":
+        report.samples = [(n, n / 5000) for n in range(1000, 5000, 1000)]
+    elif broken == "left":
+        report.left = {"tasks": 1}
+    else:
+        report.ends["answered"] = 3
+    assert len(report.faults) == 1
