@@ -21,9 +21,11 @@ from asyncrouter.types.errors import (
     AttemptTimedOut,
     ConnectionFailed,
     ContentFiltered,
+    Disposition,
     InvalidRequest,
     PluginError,
     ProviderError,
+    RateLimited,
     StreamInterrupted,
 )
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
@@ -32,6 +34,9 @@ from asyncrouter.types.response import Response, Usage
 from asyncrouter.types.tokens import text_tokens
 from asyncrouter.types.trace import Attempt, Outcome
 
+LIMITED_S = 1.0
+"""The cooldown after a 429 without a Retry-After: the bound of the first wait of the retry that ships.  Without it a
+limited deployment was asked by five requests before its breaker kept the next ones away (benchmarks/failures.py)."""
 CALLERS_FAULT = (InvalidRequest, ContentFiltered)
 """Failures that say nothing about the deployment: its breaker stays as it is."""
 CUT_SHORT = (AttemptTimedOut, ConnectionFailed, StreamInterrupted)
@@ -195,6 +200,8 @@ class AttemptScope:
             state.cool_until(now + min(retry_after_s, COOLDOWN_CAP_S))
             state.breaker.released(self._permit, now)
         else:
+            if isinstance(error, RateLimited) and error.disposition is Disposition.RETRY:
+                state.cool_until(now + LIMITED_S)
             state.breaker.failed(self._permit, now)
 
     def _record(self, outcome: Outcome, error: ProviderError | None, now: float) -> None:

@@ -192,7 +192,8 @@ class Course:
         """Whether *error* is cured by asking the same deployment again at once, which counts as the same attempt."""
         if error.other_keys:
             return error.other_keys < step.keys_left
-        return not self._reconnected and isinstance(error, ConnectionFailed) and error.lost_before_answer
+        lost = isinstance(error, ConnectionFailed) and error.lost_before_answer
+        return lost and not self._reconnected and not self._fleet[step.deployment.name].breaker.is_failing
 
     def _repeat(self, step: Step, error: ProviderError) -> Step:
         self._repeats += 1

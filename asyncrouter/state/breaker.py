@@ -94,6 +94,11 @@ class Breaker:
         """Begin again, closed: another upstream stands behind it now."""
         self._close()
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last call that told anything was a failure."""
+        return self._failures_in_a_row > 0
+
     def _must_open(self, now: float) -> bool:
         if self._failures_in_a_row >= self.settings.failures:
             return True

@@ -88,6 +88,14 @@ async def test_nor_does_it_count_for_the_breaker():
         assert r.router.metrics().deployments["a"].breaker == "closed"
 
 
+async def test_a_deployment_that_lost_the_new_connection_too_is_not_reconnected_to_by_the_next_requests():
+    async with routed({"a": [LOST, LOST, LOST, LOST, Reply()], "b": Reply()}) as r:
+        for _ in range(3):
+            await r.ask()
+        assert r.called == ["a", "a", "b", "a", "b", "a", "b"]
+        assert (await r.ask()).deployment == "a"
+
+
 async def test_a_deployment_that_loses_every_connection_opens_its_breaker_all_the_same():
     async with routed({"a": LOST, "b": Reply()}, breaker={"failures": 3}) as r:
         for _ in range(3):

@@ -8,6 +8,7 @@ from routed import EXACT, routed
 
 from asyncrouter import AllAttemptsFailed, Overloaded, RateLimited, ServerError
 from asyncrouter.testing import Fail, Reply, Slow
+from asyncrouter.types.errors import Disposition
 
 
 async def test_the_deployment_is_set_aside_for_the_time_it_asked_for():
@@ -47,6 +48,32 @@ async def test_a_cooldown_is_capped():
     async with routed({"a": Fail(RateLimited, retry_after_s=10**9), "b": Reply()}) as r:
         await r.ask()
         assert r.state("a").ready_at == 300.0
+
+
+async def test_a_rate_limit_that_names_no_time_sets_aside_for_a_second():
+    async with routed({"a": [Fail(RateLimited), Reply("a")], "b": Reply()}) as r:
+        await r.ask()
+        assert r.state("a").ready_at == 1.0
+        await r.ask()
+        assert r.called == ["a", "b", "b"], "no call while it cools"
+        await anyio.sleep(1)
+        assert (await r.ask()).text == "a"
+
+
+async def test_one_that_another_try_would_not_cure_sets_nothing_aside():
+    too_large = Fail(RateLimited("too large", disposition=Disposition.FALLBACK))
+    async with routed({"a": too_large, "b": Reply()}) as r:
+        for _ in range(2):
+            await r.ask()
+    assert r.called == ["a", "b", "a", "b"]
+
+
+async def test_a_rate_limit_that_lasts_opens_the_breaker_in_the_end():
+    async with routed({"a": Fail(RateLimited), "b": Reply()}, breaker={"failures": 3}) as r:
+        for _ in range(3):
+            await r.ask()
+            await anyio.sleep(1)
+        assert r.router.metrics().deployments["a"].breaker == "open"
 
 
 async def test_the_wait_is_never_shorter_than_asked_for():

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from routed import routed
 
-from asyncrouter import DeadlineExceeded, NoDeploymentAvailable, RateLimited, ServerError
+from asyncrouter import DeadlineExceeded, NoDeploymentAvailable, ServerError
 from asyncrouter.testing import Fail, Hang, Reply, Slow
 from asyncrouter.types.errors import AllAttemptsFailed
 
@@ -237,7 +237,7 @@ async def test_a_hedge_stands_in_no_line():
 
 
 async def test_a_busy_deployment_retries_in_line_before_those_who_came_later():
-    script = [Slow(1, then=Fail(RateLimited)), *[Slow(3)] * 9]
+    script = [Slow(1, then=Fail(ServerError)), *[Slow(3)] * 9]
     groups = {"chat": {"deployments": ["a"], "retry": {"use": "exponential", "initial_delay_s": 0.5, "jitter": False}}}
     async with routed(script, groups=groups, deployments={"a": ONE}) as r:
         served = []
