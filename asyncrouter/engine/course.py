@@ -2,8 +2,8 @@
 
 The order of recovery, from the cheapest cure to the dearest:
 
-1. the same deployment at once, uncounted: once after a connection lost before a byte of the answer came, and once a
-   key after a refusal of one key while others stand ready;
+1. the same deployment at once, uncounted: once after a connection lost before a byte of the answer came, if it was
+   well before, and once a key after a refusal of one key while others stand ready;
 2. another ready deployment of the group, at once;
 3. before leaving the group, one more try of it when the wait costs no more than the group's ``patience_s``;
 4. the fallback groups in order, at once;

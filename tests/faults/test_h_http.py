@@ -25,6 +25,7 @@ from asyncrouter import (
     ServerError,
     StreamInterrupted,
 )
+from asyncrouter.engine.attempt import LIMITED_S
 from asyncrouter.providers.keys import REFUSED_S
 from asyncrouter.testing import Fail
 from asyncrouter.testing.http_script import End, Http, Json, Raw, Sse, chunk, completion, sse_completion
@@ -104,7 +105,7 @@ async def test_h02_then_another_group_is_asked(wall, streamed):
     async with wall({"a": said(429), "b": reply(streamed, "b")}, groups=groups) as f:
         response = await answer(f, streamed=streamed)
         assert (response.text, f.asked, response.trace.waits) == ("b", ["a", "a", "b"], 1)
-        assert cooldown(f) == 0.0
+        assert 0.0 < cooldown(f) <= LIMITED_S
     async with wall({"a": said(429), "b": reply(streamed, "b")}) as f:
         assert (await answer(f, streamed=streamed)).text == "b"
         assert f.asked == ["a", "b"]
@@ -136,7 +137,8 @@ async def test_h04_a_time_that_is_none_counts_as_absent(wall, bad):
         response = await f.ask()
         assert (response.text, f.asked) == ("b", ["a", "b"])
         assert response.trace.attempts[0].error.retry_after_s is None
-        assert (cooldown(f), in_a_row(f)) == (0.0, 1)
+        assert 0.0 < cooldown(f) <= LIMITED_S
+        assert in_a_row(f) == 1
 
 
 @pytest.mark.parametrize(

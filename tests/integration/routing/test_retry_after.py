@@ -65,7 +65,7 @@ async def test_one_that_another_try_would_not_cure_sets_nothing_aside():
     async with routed({"a": too_large, "b": Reply()}) as r:
         for _ in range(2):
             await r.ask()
-    assert r.called == ["a", "b", "a", "b"]
+        assert r.called == ["a", "b", "a", "b"]
 
 
 async def test_a_rate_limit_that_lasts_opens_the_breaker_in_the_end():
