@@ -2,8 +2,8 @@
 
 The order of recovery, from the cheapest cure to the dearest:
 
-1. the same deployment at once, uncounted: once after a connection lost before a byte of the answer came, if it was
-   well before, and once a key after a refusal of one key while others stand ready;
+1. the same deployment at once, uncounted: once after losing the connection before an answer to one that was well, and
+   once a key after a refusal of one key while others stand ready;
 2. another ready deployment of the group, at once;
 3. before leaving the group, one more try of it when the wait costs no more than the group's ``patience_s``;
 4. the fallback groups in order, at once;
@@ -190,10 +190,9 @@ class Course:
 
     def repeats_after(self, step: Step, error: ProviderError) -> bool:
         """Whether *error* is cured by asking the same deployment again at once, which counts as the same attempt."""
-        if error.other_keys:
-            return error.other_keys < step.keys_left
-        lost = isinstance(error, ConnectionFailed) and error.lost_before_answer
-        return lost and not self._reconnected and not self._fleet[step.deployment.name].breaker.is_failing
+        if error.other_keys or not (isinstance(error, ConnectionFailed) and error.lost_before_answer):
+            return 0 < error.other_keys < step.keys_left
+        return not self._reconnected and not self._fleet[step.deployment.name].breaker.is_failing
 
     def _repeat(self, step: Step, error: ProviderError) -> Step:
         self._repeats += 1
