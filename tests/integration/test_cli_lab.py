@@ -64,7 +64,8 @@ def test_the_tables_go_to_standard_output_and_the_speed_to_standard_error(scenar
     assert re.search(r"^answered +100\.00% +100\.00%$", output.out, re.MULTILINE)
     assert [line for line in lines if line.startswith("upstream  ")] == 2 * [lines[lines.index("tried") + 1]]
     assert re.fullmatch(
-        r"simulated [\d,]+ requests in \d+ s of virtual and \d+\.\d s of real time: [\d,]+ requests a minute\n",
+        r"simulated [\d,]+ requests in \d+ s of virtual and \d+\.\d s of real time: [\d,]+ requests a minute, "
+        r"[\d,]+ a minute of processor time\n",
         output.err,
     )
 
