@@ -129,7 +129,8 @@ def _tell_speed(outcomes: list[Outcome], wall_s: float, processor_s: float) -> N
     virtual_s = sum(one.ended_s for one in outcomes)
     click.echo(
         f"simulated {requests:,} requests in {virtual_s:,.0f} s of virtual and {wall_s:.1f} s of real time: "
-        f"{requests / wall_s * 60:,.0f} requests a minute, {requests / processor_s * 60:,.0f} a minute of processor time",
+        f"{requests / wall_s * 60:,.0f} requests a minute, "
+        f"{requests / processor_s * 60:,.0f} a minute of processor time",
         err=True,
     )
 
