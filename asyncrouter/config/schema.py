@@ -88,6 +88,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "tpm": optional(checks.positive),
         "concurrency": optional(checks.whole_positive),
         "queue": checks.whole_not_negative,
+        "adaptive": checks.flag,
     },
     Timeouts: {
         **dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),

@@ -23,6 +23,7 @@ from asyncrouter.types.errors import (
     ContentFiltered,
     Disposition,
     InvalidRequest,
+    Overloaded,
     PluginError,
     ProviderError,
     RateLimited,
@@ -39,6 +40,8 @@ LIMITED_S = 1.0
 limited deployment was asked by five requests before its breaker kept the next ones away (benchmarks/failures.py)."""
 CALLERS_FAULT = (InvalidRequest, ContentFiltered)
 """Failures that say nothing about the deployment: its breaker stays as it is."""
+TOO_MANY = (RateLimited, Overloaded, AttemptTimedOut)
+"""Failures that say that the call was one too many, or may have been."""
 CUT_SHORT = (AttemptTimedOut, ConnectionFailed, StreamInterrupted)
 """Failures that came while the upstream may have been at work."""
 
@@ -176,10 +179,17 @@ class AttemptScope:
             self.heed(response.allowances)
 
     def _note_pace(self, latency_s: float, now: float) -> None:
-        """Let the group's hedges know the latency, where it has any."""
+        """Let the group's hedges and an adaptive limit know the latency, where there are any."""
+        self._adapt(now)
         hedge = self._step.route.hedge
         if hedge is not None and hedge.paces is not None:
             hedge.paces.observe(self._state.deployment.name, latency_s, now, streamed=self._course.request.stream)
+
+    def _adapt(self, now: float, *, dropped: bool = False) -> None:
+        """Let an adaptive limit learn of an answer, or of a call that the deployment did not take."""
+        slots = self._state.slots
+        if slots is not None and slots.gradient is not None:
+            slots.adapt(slots.gradient, self._started_at, now, dropped=dropped)
 
     def _count_usage(self, response: Response) -> None:
         """Count what an answer took, whether it is the one that the caller gets or not."""
@@ -193,6 +203,8 @@ class AttemptScope:
         retry_after_s = error.retry_after_s or 0.0
         if error.allowances is not None and not error.other_keys:  # they are those of the key that was refused
             self.heed(error.allowances, closing=not retry_after_s)
+        if isinstance(error, TOO_MANY) and error.sent and not is_blocked(error):
+            self._adapt(now, dropped=True)
         if isinstance(error, CALLERS_FAULT) or is_blocked(error) or self._course.repeats_after(self._step, error):
             state.breaker.released(self._permit, now)
         elif retry_after_s > 0.0:

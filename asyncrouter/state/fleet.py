@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from asyncrouter.state.breaker import Breaker
 from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.gradient import CEILING, Gradient
 from asyncrouter.state.latency import smoothed
 from asyncrouter.state.limits import RateLimits, wait_s
 from asyncrouter.state.slots import Slots
@@ -128,10 +129,13 @@ def _limits(deployment: Deployment, now: float) -> RateLimits | None:
 def _slots(deployment: Deployment, before: Slots | None) -> Slots | None:
     """Return the slots of *deployment*: those of *before*, with who holds them and who waits, where there are some."""
     limits = deployment.limits
-    if before is None:
-        return None if limits.concurrency is None else Slots(limits.concurrency, limits.queue)
-    before.resize(sys.maxsize if limits.concurrency is None else limits.concurrency, limits.queue)
-    return None if limits.concurrency is None else before
+    gradient = Gradient(limits.concurrency or CEILING) if limits.adaptive else None
+    limit = gradient.limit if gradient else limits.concurrency
+    if before is not None:
+        before.resize(sys.maxsize if limit is None else limit, limits.queue, gradient)
+    if limit is None:
+        return None
+    return before or Slots(limit, limits.queue, gradient)
 
 
 class Fleet:

@@ -47,7 +47,8 @@ class Bucket:
         return now if missing <= self._size * ROUNDING else now + missing / self._per_s
 
     def _refill(self, now: float) -> None:
-        self._level = min(self._size, self._level + (now - self._updated) * self._per_s)
+        passed_s = max(0.0, now - self._updated)  # made outside of the event loop, it has seen another clock
+        self._level = min(self._size, self._level + passed_s * self._per_s)
         self._updated = now
 
 

@@ -10,6 +10,8 @@ import itertools
 import operator
 from collections.abc import Callable
 
+from asyncrouter.state.gradient import Gradient
+
 _BY_PLACE = operator.attrgetter("place")
 
 
@@ -28,14 +30,15 @@ class Slots:
     """``limit`` slots and a line of at most ``queue`` calls.  First come, first served: by when the *request* came.
 
     A request that comes to the line a second time, after a failure or after looking elsewhere, has its old place again.
-    The line is empty whenever a slot is free.
+    The line is empty whenever a slot is free.  With a *gradient* the limit is what it finds.
     """
 
-    __slots__ = ("_line", "_numbers", "in_use", "limit", "queue")
+    __slots__ = ("_line", "_numbers", "gradient", "in_use", "limit", "queue")
 
-    def __init__(self, limit: int, queue: int) -> None:
+    def __init__(self, limit: int, queue: int, gradient: Gradient | None = None) -> None:
         self.limit = limit
         self.queue = queue
+        self.gradient = gradient
         self.in_use = 0
         self._line: list[Turn] = []
         self._numbers = itertools.count()
@@ -80,10 +83,17 @@ class Slots:
         self.in_use -= 1
         self._grant()
 
-    def resize(self, limit: int, queue: int) -> None:
+    def resize(self, limit: int, queue: int, gradient: Gradient | None = None) -> None:
         """Go on with so many slots: those held beyond *limit* are handed back as their calls end."""
         self.limit = limit
         self.queue = queue
+        self.gradient = gradient
+        self._grant()
+
+    def adapt(self, gradient: Gradient, started_at: float, now: float, *, dropped: bool) -> None:
+        """Tell *gradient* of a call that answered or was dropped, and take up the limit that it finds."""
+        gradient.ended(started_at, now, self.in_use, dropped=dropped)
+        self.limit = gradient.limit
         self._grant()
 
     def _grant(self) -> None:

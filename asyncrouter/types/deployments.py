@@ -49,13 +49,15 @@ class Limits:
     """What a deployment takes: requests and tokens per minute, calls at once.  ``None`` is no limit.
 
     ``queue``: how many calls at most stand in line for one of the ``concurrency`` slots.  It bounds memory (8 KB a
-    waiting call, measured), not the wait: that is bounded by :attr:`Timeouts.queue_s` and the deadline.
+    waiting call, measured), not the wait: that is bounded by :attr:`Timeouts.queue_s` and the deadline.  ``adaptive``:
+    ``concurrency`` is only the most, and how many calls at once are good is found by the time that answers take.
     """
 
     rpm: float | None = None
     tpm: float | None = None
     concurrency: int | None = None
     queue: int = 10_000
+    adaptive: bool = False
 
 
 @attrs.frozen(kw_only=True)

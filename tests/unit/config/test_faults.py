@@ -127,6 +127,21 @@ OUT_OF_RANGE = [
         "deployments.mini.price.input: expected a number of 0 or more, not -1",
     ),
     ("deployments.mini.price", {"input": 1}, "deployments.mini.price.output: missing; it has no default"),
+    (
+        "deployments.mini.limits",
+        {"queue": -1},
+        "deployments.mini.limits.queue: expected a whole number of 0 or more, not -1",
+    ),
+    (
+        "deployments.mini.limits",
+        {"adaptive": "yes"},
+        "deployments.mini.limits.adaptive: expected true or false, not the string 'yes'",
+    ),
+    (
+        "groups.chat.timeouts",
+        {"queue_s": -0.1},
+        "groups.chat.timeouts.queue_s: expected a number of 0 or more, not -0.1",
+    ),
     ("deployments.mini.limits", {"rpm": 0}, "deployments.mini.limits.rpm: expected a positive number, not 0"),
     (
         "deployments.mini.limits",

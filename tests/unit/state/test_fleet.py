@@ -216,3 +216,16 @@ def test_what_is_left_upstream_lowers_the_configured_limits(clock):
     assert state.ready_at == 101.0
     state.heed(Allowances(requests=Allowance(0, 60.0)), 10, 100.0, closing=False)
     assert state.ready_at == 101.0
+
+
+def test_an_adaptive_limit_begins_low_and_ends_at_the_configured_one(clock):
+    state = state_of(clock, limits=Limits(adaptive=True))
+    assert (state.slots.limit, state.slots.gradient.limit, state.metrics().slots) == (3, 3, 3)
+    slots, woken = state.slots, []
+    for number in range(3):
+        slots.take()
+        slots.line_up(float(number), lambda number=number: woken.append(number))
+    state.adopt(deployment(limits=Limits(adaptive=True, concurrency=2)))
+    assert (state.slots, slots.limit, woken) == (slots, 2, [])
+    state.adopt(deployment(limits=Limits(concurrency=4)))
+    assert (state.slots, slots.limit, slots.gradient, woken) == (slots, 4, None, [0])

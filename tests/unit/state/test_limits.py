@@ -45,6 +45,13 @@ def test_more_than_fits_counts_as_a_full_bucket():
     assert bucket.ready_at(1_000_000.0, 0.0) == 1.0
 
 
+def test_a_clock_that_begins_anew_takes_nothing_away():
+    bucket = Bucket(60.0, now=1e6)
+    assert bucket.ready_at(60.0, 5.0) == 5.0
+    bucket.take(60.0, 5.0)
+    assert bucket.ready_at(1.0, 5.0) == 6.0
+
+
 def test_less_than_one_a_minute_works():
     limits = RateLimits(Limits(rpm=0.5), 0.0)
     assert limits.ready_at(0, 0.0) == 0.0
