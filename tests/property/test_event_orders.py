@@ -157,7 +157,7 @@ class Broken:
 
 
 GROUP = {
-    "hedge": [None],
+    "hedge": [None, {"at": 0.5, "max_extra_load": 1.0}],
     "on_interrupt": ["raise", "continue", "restart"],
     "max_attempts": [6, 3, 2, 1],
     "breaker": [{}, {"failures": 1, "open_s": 2.0}],
