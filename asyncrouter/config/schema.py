@@ -97,10 +97,13 @@ RULES: Mapping[type, Mapping[str, Check]] = {
     BreakerSettings: {
         "failures": checks.whole_positive,
         "ratio": checks.ratio,
+        "slow_s": optional(checks.positive),
+        "slow_ratio": checks.ratio,
         "window_s": checks.positive,
         "min_calls": checks.whole_positive,
         "open_s": checks.positive,
         "open_cap_s": checks.positive,
+        "ramp_s": checks.not_negative,
     },
     HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
 }

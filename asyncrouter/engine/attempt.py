@@ -12,6 +12,7 @@ from typing import Self
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import CutOff
 from asyncrouter.engine.step import Step
+from asyncrouter.engine.unproven import is_unproven
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.state.limits import COOLDOWN_CAP_S, RateLimits
@@ -53,15 +54,18 @@ class AttemptScope:
     :class:`~asyncrouter.types.errors.ProviderError` leaves it, and a cancellation otherwise.
     """
 
-    __slots__ = ("_answered_at", "_course", "_fleet", "_limits", "_partial", "_permit", "_reserved", "_response",
-                 "_started_at", "_state", "_step")  # fmt: skip
+    __slots__ = ("_answered_at", "_course", "_draws", "_fleet", "_limits", "_partial", "_permit", "_reserved",
+                 "_response", "_started_at", "_state", "_step")  # fmt: skip
 
-    def __init__(self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float) -> None:
+    def __init__(
+        self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float, draws: bool = False
+    ) -> None:
         self._course = course
         self._step = step
         self._fleet = fleet
         self._state: DeploymentState = fleet[step.deployment.name]
         self._permit = permit
+        self._draws = draws
         self._started_at = now
         self._answered_at: float | None = None
         self._reserved = 0.0
@@ -96,6 +100,15 @@ class AttemptScope:
         """Note the moment of a stream's first output; what follows no longer counts as latency."""
         self._answered_at = now = self._fleet.now()
         self._note_pace(now - self._started_at, now)
+        self._took(now)
+
+    def _took(self, now: float) -> None:
+        """Tell the breaker how long the answer was in coming, where that matters to it."""
+        breaker = self._state.breaker
+        if breaker.settings.slow_s is not None:
+            before = breaker.state
+            breaker.took(self._permit, now - self._started_at, now)
+            tell_change(self._step, before, breaker.state)
 
     def answered(self, response: Response) -> Response:
         """Note the success, and return *response* with usage and cost filled in."""
@@ -118,7 +131,7 @@ class AttemptScope:
         state = self._state
         breaker_before = state.breaker.state
         state.in_flight -= 1
-        if self._step.budgeted:
+        if self._draws:
             self._fleet.budget.hand_back()
         if self._limits is not None:
             self._settle(self._limits, error, now)
@@ -130,6 +143,8 @@ class AttemptScope:
             self._record(Outcome.FAILED, error, now)
         else:
             self._record_unfinished(error, now)
+        if breaker_before is BreakerState.HALF_OPEN and state.breaker.may_be_news:
+            self._fleet.tell_news()
         tell_change(self._step, breaker_before, state.breaker.state)
 
     def _settle(self, limits: RateLimits, error: BaseException | None, now: float) -> None:
@@ -171,6 +186,7 @@ class AttemptScope:
         if self._answered_at is None:
             self._answered_at = now
             self._note_pace(now - self._started_at, now)
+            self._took(now)
         state.answered(self._answered_at - self._started_at)
         state.produced(response.usage.output_tokens)
         self._count_usage(response)
@@ -267,15 +283,18 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
     state = fleet[step.deployment.name]
     breaker = state.breaker
     before = breaker.state
-    if state.ready_at > now or (step.budgeted and not fleet.budget.allows(now)):
+    if state.ready_at > now and not (step.passed and state.is_free_but_for_breaker(now)):
         return None
-    permit = breaker.admit(now)
+    if step.budgeted and not fleet.budget.allows(now):
+        return None
+    draws = step.budgeted or is_unproven(course, step, fleet, now)
+    permit = breaker.admit(now, passed=step.passed)
     if permit is None:
         return None
-    if step.budgeted:
-        fleet.budget.withdraw(now)
+    if draws:
+        fleet.budget.draw(now)
     tell_change(step, before, breaker.state)
-    return AttemptScope(course, step, fleet, permit=permit, now=now)
+    return AttemptScope(course, step, fleet, permit=permit, now=now, draws=draws)
 
 
 def priced(response: Response, course: Course, deployment: Deployment) -> Response:

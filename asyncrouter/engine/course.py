@@ -16,17 +16,17 @@ bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import anyio
 import attrs
 
-from asyncrouter.engine import ends
+from asyncrouter.engine import aside, ends
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing
 from asyncrouter.engine.step import Step
-from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import (
@@ -35,7 +35,6 @@ from asyncrouter.types.errors import (
     ContextWindowExceeded,
     DeadlineExceeded,
     Disposition,
-    NoDeploymentAvailable,
     PluginContractError,
     ProviderError,
 )
@@ -128,7 +127,7 @@ class Course:
             return next_step
         fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self.remaining())
         if isinstance(fallback, Fallback) and fallback.deployment is not None:
-            return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, self._why(fallback.reason, failed))
+            return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, ends.why(fallback.reason, failed))
         if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
             return next_step
         self._raise_if_final(failed, fallback)
@@ -150,17 +149,17 @@ class Course:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         self._tried.add(name)
         if remaining := self.remaining():
-            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf)
+            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await self._next_group(step.route, ends.skipped(step.route)):
             return next_step
-        await self._wait_for_soonest()
-        return await self._begin_round(step.kind, step.reason)
+        passed = await aside.pass_or_wait(self, step.kind, step.reason)
+        return passed or await self._begin_round(step.kind, step.reason)
 
     def _elsewhere(self, step: Step) -> Step:
         """Return *step*, planned as a retry, as the fallback that it becomes at another deployment."""
         failed = self.trace.attempts[-1]
-        reason = self._why(f"after {type(failed.error).__name__}", failed)
+        reason = ends.why(f"after {type(failed.error).__name__}", failed)
         return attrs.evolve(step, kind=AttemptKind.FALLBACK, reason=reason)
 
     def after_rejection(self, step: Step, reason: str) -> Step | None:
@@ -205,7 +204,7 @@ class Course:
         """Return the error that tells that nothing is left: the last one itself where the request is at fault."""
         errors = [attempt.error for attempt in self.trace.attempts if attempt.error is not None]
         if not errors:
-            return self._nothing_available()
+            return aside.nothing_available(self)
         return errors[-1] if errors[-1].disposition is Disposition.RAISE else ends.all_failed(errors)
 
     # ------------------------------------------------------------------ groups and rounds
@@ -216,26 +215,31 @@ class Course:
             self.trace.new_round()
             self._tried.clear()
             self._again_later = None
-            if step := await self._enter(self._first_route, kind, reason):
+            if step := await self.enter(self._first_route, kind, reason):
                 return step
             if step := await self._next_group(self._first_route, ends.skipped(self._first_route)):
                 return step
-            await self._wait_for_soonest()
+            if step := await aside.pass_or_wait(self, kind, reason):
+                return step
 
-    async def _enter(self, route: Route, kind: AttemptKind, reason: str) -> Step | None:
-        """Select in the group of *route*; ``None`` when none of its deployments is ready."""
-        selection = await decide(self.request, route, self._fleet, self.trace)
+    async def enter(self, route: Route, kind: AttemptKind, reason: str, past: str = "") -> Step | None:
+        """Select in the group of *route*; ``None`` when none of its deployments is ready.
+
+        *past*: the name of one that counts as ready, for the step there gets a pass.
+        """
+        view = aside.PastSetAside(self._fleet, past) if past else None
+        selection = await decide(self.request, route, self._fleet, self.trace, view)
         self._selection = selection
         ordered = selection.deployments if selection is not None else ()
         crowded = bool(ordered) and self._fleet[ordered[0].name].crowding > 0.0
         if crowded:
             self.trace.notes.append(f"{ordered[0].name}: no slot is free")
         if crowded or self._hopeless:
-            ordered = self.remaining()
+            ordered = self.remaining(past)
         if selection is None or not ordered:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
-        return Step(ordered[0], route, kind, reason or selection.reason)
+        return Step(ordered[0], route, kind, reason or selection.reason, passed=ordered[0].name == past)
 
     async def _next_group(self, route: Route, failed: Attempt, decision: object = None) -> Step | None:
         """Go on with the next fallback group that has a ready deployment; ``None`` when there is none.
@@ -254,7 +258,7 @@ class Course:
                 )
             route = self._find_route(decision.group)
             self.trace.entered(decision.group)
-            if step := await self._enter(route, AttemptKind.FALLBACK, self._why(decision.reason, failed)):
+            if step := await self.enter(route, AttemptKind.FALLBACK, ends.why(decision.reason, failed)):
                 return step
             decision = None
 
@@ -267,11 +271,14 @@ class Course:
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
+        assert self._last_step is not None  # noqa: S101 - an attempt has ended
+        if self._last_step.passed:  # a probe made in place of a wait: when it fails, the wait goes on
+            return attrs.evolve(await self._begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
         retry = self._again_later
-        if retry is None or not self._may_retry() or not await self._wait(retry.delay_s):
+        if retry is None or not self._may_retry() or not await self.wait(retry.delay_s):
             raise self.exhausted()
         step = await self._begin_round(
-            AttemptKind.RETRY, self._why(f"round {self.trace.waits + 1} after {type(failed.error).__name__}", failed)
+            AttemptKind.RETRY, ends.why(f"round {self.trace.waits + 1} after {type(failed.error).__name__}", failed)
         )
         return attrs.evolve(step, budgeted=True)
 
@@ -280,7 +287,7 @@ class Course:
     async def _again(self, step: Step, retry: Retry) -> Step | None:
         """Wait for one more try of the same deployment; ``None`` when deadline or budget does not allow it."""
         ready_in = self._fleet[step.deployment.name].ready_at - self._fleet.now()
-        if not self._may_retry() or not await self._wait(max(retry.delay_s, ready_in)):
+        if not self._may_retry() or not await self.wait(max(retry.delay_s, ready_in)):
             return None
         return Step(step.deployment, step.route, AttemptKind.RETRY, retry.reason, budgeted=True)
 
@@ -290,9 +297,10 @@ class Course:
         self.trace.notes.append("retry budget exhausted")
         return False
 
-    async def _wait(self, delay_s: float, *, counted: bool = True) -> bool:
-        """Wait for *delay_s*, or return ``False`` at once when that does not fit the deadline."""
-        if self._fleet.now() + delay_s >= self.deadline:
+    async def wait(self, delay_s: float, *, counted: bool = True, news: anyio.Event | None = None) -> bool:
+        """Wait for *delay_s*, or until there are *news*; return ``False`` at once when that is over the deadline."""
+        until = self._fleet.now() + delay_s
+        if until >= self.deadline:
             self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
             return False
         if counted:
@@ -300,46 +308,17 @@ class Course:
             self._again_later = None  # the permission is spent: the failures after this wait are asked about anew
         else:
             self.trace.waited_s += delay_s
-        await anyio.sleep(delay_s)
+        if news is None:
+            await anyio.sleep(delay_s)
+        else:
+            with cut_off_after(delay_s):
+                await news.wait()
+                self.trace.waited_s -= until - self._fleet.now()
         return True
 
-    async def _wait_for_soonest(self) -> None:
-        """Wait until the soonest deployment may be ready; raise when that is no use.
-
-        Waiting for a deployment that is set aside counts as a round; waiting for one's turn within its rate does not,
-        nor does coming back to the line for a slot.
-        """
-        if self.queueing is not None and self.queueing.comes_back():
-            return
-        now = self._fleet.now()
-        soonest = self.soonest(now)
-        if soonest is None:
-            raise self.exhausted()
-        counted = soonest.set_aside_until > now
-        if counted and self.trace.waits >= self._first_route.group.max_attempts:
-            raise self.exhausted()
-        if not await self._wait(soonest.ready_at - now, counted=counted):
-            raise self.exhausted()
-
-    def soonest(self, now: float) -> DeploymentState | None:
-        """Return the first to be ready of the deployments that are not ready and not hopeless; ``None`` without any."""
-        waiting = [state for state in self._states() if state.ready_at > now]
-        return min(waiting, key=lambda state: state.ready_at, default=None)
-
-    def _states(self) -> Iterator[DeploymentState]:
-        """Yield the states of the deployments of every group visited, but the hopeless."""
-        for group in self.trace.visited:
-            for deployment in self._find_route(group).group.deployments:
-                if not self._is_hopeless(deployment):
-                    yield self._fleet[deployment.name]
-
-    def _nothing_available(self) -> NoDeploymentAvailable:
-        now = self._fleet.now()
-        soonest = self.soonest(now)
-        groups = ", ".join(self.trace.visited)
-        if soonest is not None:
-            return ends.all_set_aside(groups, soonest.ready_at - now)
-        return ends.none_suits(groups) if self.queueing is None else ends.all_busy(groups, self._states())
+    def routes_visited(self) -> list[Route]:
+        """Return the routes of the groups that were visited, in whatever round."""
+        return [self._find_route(group) for group in self.trace.visited]
 
     def _check_deadline(self) -> None:
         if self._fleet.now() >= self.deadline:
@@ -361,8 +340,8 @@ class Course:
 
     # ------------------------------------------------------------------ small questions
 
-    def remaining(self) -> tuple[Deployment, ...]:
-        """Return the deployments of the selection that are ready, not yet tried in this round, and not hopeless.
+    def remaining(self, past: str = "") -> tuple[Deployment, ...]:
+        """Return those of the selection that are ready (*past* counts so), not tried in this round, and not hopeless.
 
         Those with a free slot come first, then those with the shortest line; otherwise the selection's order stands.
         """
@@ -371,11 +350,13 @@ class Course:
         ready = [
             one
             for one in ordered
-            if one.name not in self._tried and not self._is_hopeless(one) and self._fleet[one.name].ready_at <= now
+            if one.name not in self._tried
+            and not self.is_hopeless(one)
+            and (one.name == past or self._fleet[one.name].ready_at <= now)
         ]
         return tuple(sorted(ready, key=lambda one: self._fleet[one.name].crowding))
 
-    def _is_hopeless(self, deployment: Deployment) -> bool:
+    def is_hopeless(self, deployment: Deployment) -> bool:
         """Whether this request need not be sent there again: neither waiting nor trying would change the answer."""
         window = deployment.context_window
         return deployment.name in self._hopeless or (window is not None and window <= self._too_small)
@@ -394,7 +375,3 @@ class Course:
         error = failed.error
         if error is not None and error.disposition is Disposition.RAISE and not isinstance(fallback, Fallback):
             raise error
-
-    @staticmethod
-    def _why(reason: str, failed: Attempt) -> str:
-        return f"{reason} on {failed.deployment}" if failed.deployment else reason

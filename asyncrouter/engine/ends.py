@@ -67,3 +67,8 @@ def skipped(route: Route) -> Attempt:
         outcome=Outcome.SKIPPED,
         reason=f"no deployment of {route.group.name} was ready",
     )
+
+
+def why(reason: str, failed: Attempt) -> str:
+    """Return *reason* with the deployment that failed, if one did."""
+    return f"{reason} on {failed.deployment}" if failed.deployment else reason

@@ -16,9 +16,10 @@ from asyncrouter.engine.attempt import AttemptScope, begin, timed_out
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.hedging import note_stray
-from asyncrouter.engine.route import provider_fault
+from asyncrouter.engine.route import provider_fault, raise_as_provider
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
+from asyncrouter.engine.unproven import wait_for_news
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
 from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, MalformedResponse
@@ -84,10 +85,10 @@ class OpenAttempt:
                 else:
                     self._note(chunk, fleet.now() - now if timeouts.min_chunks_per_s else None)
                 return chunk
-        except AsyncRouterError:
-            raise
         except STRANGERS_FAULTS as error:
-            raise provider_fault(deployment, error) from error
+            if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
+                raise  # a hook's own, or a provider's that has been translated under the hooks
+            raise_as_provider(error, deployment)
         if fleet.now() >= self.course.deadline:
             raise DeadlineExceeded(self.course.too_late())
         bound = f"idle_s = {timeouts.idle_s:g}" if self.has_output else f"first_token_s = {timeouts.first_token_s:g}"
@@ -146,6 +147,8 @@ class OpenAttempt:
 
 async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
     """Open the attempt of *step*, once its deployment has a slot; ``None`` when it could not begin."""
+    if course.trace.attempts:
+        await within_deadline(course, wait_for_news(course, step, course.fleet))
     slots = course.fleet[step.deployment.name].slots
     if slots is not None and not await within_deadline(course, take_slot(course, step, slots)):
         return None

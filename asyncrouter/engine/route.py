@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
 from asyncrouter.engine.inflight import InFlight
+from asyncrouter.engine.nesting import seen_from_outside
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
@@ -85,10 +86,8 @@ def make_route(
     async def complete(request: Request, deployment: Deployment) -> Response:
         try:
             response = await providers[deployment.provider].complete(request, deployment, timeouts)
-        except AsyncRouterError:
-            raise
         except STRANGERS_FAULTS as error:
-            raise provider_fault(deployment, error) from error
+            raise_as_provider(error, deployment)
         if not isinstance(response, Response):
             raise provider_fault(deployment, response)
         return response
@@ -111,6 +110,16 @@ def make_route(
     )
 
 
+def raise_as_provider(error: BaseException, deployment: Deployment) -> NoReturn:
+    """Raise the :class:`~asyncrouter.types.errors.ProviderError` that *error*, raised by a provider, amounts to."""
+    if not isinstance(error, AsyncRouterError):
+        raise provider_fault(deployment, error) from error
+    seen = seen_from_outside(error, deployment)
+    if seen is error:
+        raise error
+    raise seen from error
+
+
 def provider_fault(deployment: Deployment, fault: object) -> MalformedResponse:
     """Return the error for a provider that raised or returned what no provider may: a failed attempt like others.
 
@@ -131,10 +140,8 @@ async def _checked(chunks: AsyncIterator[Chunk], deployment: Deployment) -> Asyn
             if not isinstance(chunk, Chunk):
                 raise provider_fault(deployment, chunk)
             yield chunk
-    except AsyncRouterError:
-        raise
     except STRANGERS_FAULTS as error:
-        raise provider_fault(deployment, error) from error
+        raise_as_provider(error, deployment)
     finally:
         aclose: Any = getattr(chunks, "aclose", None)
         if aclose is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asyncrouter.engine.aside import first_ready_at
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.state.slots import Slots
 from asyncrouter.types.deployments import NEVER
@@ -58,8 +59,8 @@ async def take_slot(course: Course, step: Step, slots: Slots) -> bool:
         queueing = course.queueing = Queueing(now + step.route.group.timeouts.queue_s)
     until = queueing.until
     if queueing.stays:
-        soonest = course.soonest(now)
-        until = NEVER if soonest is None else soonest.ready_at
+        first = first_ready_at(course, now)
+        until = NEVER if first is None else first
     if until > now:
         granted = await _granted(slots, course.trace.started_at, until - now)
         if granted is None:

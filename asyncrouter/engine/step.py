@@ -16,6 +16,7 @@ class Step:
     """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins.
 
     ``keys_left``: of a repeat with another key, how many others stood ready; with each repeat it must be fewer.
+    ``passed``: it has a pass, for its turn has come or every deployment is set aside.
     """
 
     deployment: Deployment
@@ -24,3 +25,4 @@ class Step:
     reason: str = ""
     budgeted: bool = False
     keys_left: float = math.inf
+    passed: bool = False

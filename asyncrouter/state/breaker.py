@@ -1,53 +1,115 @@
 """The circuit breaker of one deployment.
 
-Closed: calls pass.  It opens after so many failures in a row, or when too large a share of a window's calls failed.
-Open: no call passes until its time is over; the time doubles with each opening in a row and is drawn with equal jitter
-(half fixed, half random: AWS Architecture Blog, "Exponential Backoff And Jitter"), so that routers do not come back
-together.  Half-open: one probe at a time; its success closes, its failure opens again, and any other end (the caller
-left, or the request itself was at fault) gives the probe back.
+Closed: calls pass.  It opens after so many failures in a row, when too large a share of a window's calls failed, or,
+where ``slow_s`` is set, when too large a share of its answers was slow.  Open: no call passes until its time is over;
+the time doubles with each opening in a row and is drawn with equal jitter (half fixed, half random: AWS Architecture
+Blog, "Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one probe at a time; its
+success closes, its failure (or slowness) opens again, never for less than what was left, and any other end (the caller
+left, or the request itself was at fault) gives the probe back.  Closed again: calls come back by and by
+(:mod:`asyncrouter.state.ramp`).
 
 A call is let in with a permit and must hand it back.  Permits carry the breaker's epoch: what a call that began before
 the breaker opened has to tell says nothing about the time after.
+
+A call may come with a *pass*: the engine gives one when every deployment that the request could be sent to is set
+aside.  It forces a probe of a breaker that has been open for half of ``open_s``, whatever is left of its time (Envoy's
+panic mode lets all calls through; here it is still one at a time), and it lets calls through to a deployment that is
+set aside for slowness alone: a slow answer is better than none.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
+from asyncrouter.state.ramp import Ramp
 from asyncrouter.state.window import SlidingCounts
 from asyncrouter.types.deployments import BreakerSettings
 from asyncrouter.types.metrics import BreakerState
 
 Permit = int
+SILENT: Permit = -1
+"""The permit of a call from which nothing is learnt."""
 PROBE_RECHECK_S = 1.0
 """While a probe is out, others look again after this time; who looks and finds it still out puts it off again."""
 ALWAYS = float("-inf")
 
 
+def unknown_demand(_now: float) -> float:
+    """Tell of no demand: what a ramp goes by where nobody counts the requests."""
+    return 0.0
+
+
 class Breaker:
-    """See the module.  ``ready_at``: when a call may next be let in; in the past while closed."""
+    """See the module.  ``ready_at``: when a call may next be let in; in the past while closed.
 
-    __slots__ = ("_counts", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe", "_random", "ready_at",
-                 "settings", "state")  # fmt: skip
+    ``opened_at``: when it opened last; ``too_slow``: whether that was for slowness alone.  *demand* tells the
+    requests a second that a ramp goes by.
+    """
 
-    def __init__(self, settings: BreakerSettings, random: random.Random) -> None:
+    __slots__ = ("_answered_at", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe",
+                 "_ramp", "_random", "_speeds", "_until", "opened_at", "ready_at", "settings", "state",
+                 "too_slow")  # fmt: skip
+
+    def __init__(
+        self,
+        settings: BreakerSettings,
+        random: random.Random,
+        demand: Callable[[float], float] = unknown_demand,
+    ) -> None:
         self.settings = settings
         self.state = BreakerState.CLOSED
         self.ready_at = ALWAYS
+        self.opened_at = ALWAYS
+        self.too_slow = False
         self._random = random
+        self._demand = demand
         self._counts = SlidingCounts(settings.window_s)
+        self._speeds = SlidingCounts(settings.window_s)
         self._failures_in_a_row = 0
         self._openings_in_a_row = 0
+        self._answered_at = ALWAYS
         self._epoch: Permit = 0
         self._probe: Permit | None = None
+        self._ramp: Ramp | None = None
+        self._until = ALWAYS
 
-    def admit(self, now: float) -> Permit | None:
-        """Return a permit for one call, or ``None`` when none may pass now."""
+    @property
+    def is_probing(self) -> bool:
+        """Whether a probe is out."""
+        return self._probe is not None
+
+    @property
+    def may_be_news(self) -> bool:
+        """Whether the end of a probe has left it closed, or free for the next probe."""
+        return self._probe is None and self.state is not BreakerState.OPEN
+
+    @property
+    def is_ramping(self) -> bool:
+        """Whether it has closed lately, and calls have to take turns."""
+        return self._ramp is not None
+
+    def has_answered_lately(self, now: float) -> bool:
+        """Whether the last that was heard of it is an answer, not older than its window."""
+        return not self._failures_in_a_row and now - self._answered_at <= self.settings.window_s
+
+    def may_be_forced(self, now: float) -> bool:
+        """Whether a call with a pass would be let in now, though the breaker is not closed."""
         if self.state is BreakerState.CLOSED:
+            return False
+        return self.too_slow or (self._probe is None and now >= self.opened_at + self.settings.open_s / 2)
+
+    def admit(self, now: float, *, passed: bool = False) -> Permit | None:
+        """Return a permit for one call, or ``None`` when none may pass now.  *passed*: the call has a pass."""
+        if self.state is BreakerState.CLOSED:
+            if self._ramp is not None and not passed:
+                self.take_turn(now)
             return self._epoch
-        if now < self.ready_at:
+        if passed and self.too_slow:
+            return SILENT
+        if not (self.may_be_forced(now) if passed else now >= self.ready_at):
             return None
-        self.ready_at = now + PROBE_RECHECK_S
+        self.ready_at = max(self.ready_at, now + PROBE_RECHECK_S)
         if self._probe is not None:
             return None
         self.state = BreakerState.HALF_OPEN
@@ -55,15 +117,40 @@ class Breaker:
         self._probe = self._epoch
         return self._epoch
 
+    def take_turn(self, now: float) -> float:
+        """Take the next turn of the ramp and return its moment, *now* or later; who waits for it comes with a pass."""
+        ramp = self._ramp
+        if ramp is None:
+            return now
+        if ramp.is_over(now):
+            self._ramp, self.ready_at = None, ALWAYS
+            return now
+        turn = ramp.take(now)
+        self.ready_at = ramp.next_at
+        return turn
+
     def succeeded(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a success."""
         if permit != self._epoch:
             return
         self._failures_in_a_row = 0
+        self._answered_at = now
         if self._probe is not None:
-            self._close()
+            self._close(now)
         else:
             self._counts.add(now, first=1)
+
+    def took(self, permit: Permit, latency_s: float, now: float) -> None:
+        """Note how long an answer was in coming, a stream's to its first output; only where ``slow_s`` is set."""
+        slow_s = self.settings.slow_s
+        if slow_s is None or permit != self._epoch:
+            return
+        slow = latency_s > slow_s
+        if self._probe is None:
+            self._speeds.add(now, first=not slow, second=slow)
+            slow = slow and self._reaches(self.settings.slow_ratio, self._speeds, now)
+        if slow:
+            self._open(now, too_slow=True)
 
     def failed(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a failure of the deployment."""
@@ -74,7 +161,7 @@ class Breaker:
             return
         self._failures_in_a_row += 1
         self._counts.add(now, second=1)
-        if self._must_open(now):
+        if self._failures_in_a_row >= self.settings.failures or self._reaches(self.settings.ratio, self._counts, now):
             self._open(now)
 
     def released(self, permit: Permit, now: float) -> None:
@@ -82,43 +169,49 @@ class Breaker:
         if permit == self._epoch and self._probe is not None:
             self._probe = None
             self._epoch += 1
-            self.ready_at = now
+            self.ready_at = max(now, self._until)
 
     def adopt(self, settings: BreakerSettings) -> None:
         """Go on with other *settings*, in the state that it is in."""
         if settings != self.settings:
             self.settings = settings
             self._counts = SlidingCounts(settings.window_s)
+            self._speeds = SlidingCounts(settings.window_s)
 
-    def renew(self) -> None:
+    def renew(self, now: float) -> None:
         """Begin again, closed: another upstream stands behind it now."""
-        self._close()
+        self._close(now)
+        self._ramp, self._answered_at = None, ALWAYS
 
     @property
     def is_failing(self) -> bool:
         """Whether the last call that told anything was a failure."""
         return self._failures_in_a_row > 0
 
-    def _must_open(self, now: float) -> bool:
-        if self._failures_in_a_row >= self.settings.failures:
-            return True
-        good, bad = self._counts.totals(now)
+    def _reaches(self, ratio: float, counts: SlidingCounts, now: float) -> bool:
+        good, bad = counts.totals(now)
         calls = good + bad
-        return calls >= self.settings.min_calls and bad / calls >= self.settings.ratio
+        return calls >= self.settings.min_calls and bad / calls >= ratio
 
-    def _open(self, now: float) -> None:
+    def _open(self, now: float, *, too_slow: bool = False) -> None:
         settings = self.settings
         bound = min(settings.open_cap_s, settings.open_s * 2.0 ** min(self._openings_in_a_row, 60))
         self.state = BreakerState.OPEN
-        self.ready_at = now + bound / 2 + self._random.uniform(0, bound / 2)
+        self.too_slow = too_slow
+        self.opened_at = now
+        self.ready_at = self._until = max(self._until, now + bound / 2 + self._random.uniform(0, bound / 2))
         self._openings_in_a_row += 1
-        self._probe = None
+        self._probe = self._ramp = None
         self._epoch += 1
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         self.state = BreakerState.CLOSED
-        self.ready_at = ALWAYS
+        self.too_slow = False
+        self.ready_at = self._until = ALWAYS
         self._probe = None
         self._failures_in_a_row = self._openings_in_a_row = 0
         self._counts.clear()
+        self._speeds.clear()
         self._epoch += 1
+        ramp_s = self.settings.ramp_s
+        self._ramp = Ramp(ramp_s, now, self._random, self._demand) if ramp_s else None

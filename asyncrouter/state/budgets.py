@@ -29,6 +29,15 @@ class RetryBudget:
         """Go on with another share and floor."""
         self._share, self._floor = share, floor
 
+    @property
+    def under_way(self) -> int:
+        """How many extra attempts run now."""
+        return self._extra_in_flight
+
+    def demand(self, now: float) -> float:
+        """Return the first attempts a second, over the last :data:`TTL_S` seconds."""
+        return self._attempts.totals(now)[0] / TTL_S
+
     def first_attempt(self, now: float) -> None:
         """Count one first attempt: it earns ``share`` of an extra one."""
         self._attempts.add(now, first=1)
@@ -40,13 +49,10 @@ class RetryBudget:
             return True
         return self._extra_in_flight < self._floor and extra < self._floor * TTL_S
 
-    def withdraw(self, now: float) -> bool:
-        """Allow one extra attempt, or refuse it; an allowed one must be handed back when it ends."""
-        if not self.allows(now):
-            return False
+    def draw(self, now: float) -> None:
+        """Count one extra attempt, allowed or not; it must be handed back when it ends."""
         self._attempts.add(now, second=1)
         self._extra_in_flight += 1
-        return True
 
     def hand_back(self) -> None:
         """Count one allowed extra attempt as ended."""

@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from asyncrouter.state.breaker import Breaker
+import anyio
+
+from asyncrouter.state.breaker import Breaker, unknown_demand
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.gradient import CEILING, Gradient
 from asyncrouter.state.latency import smoothed
@@ -26,9 +28,15 @@ class DeploymentState:
     __slots__ = ("_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
                  "output_tokens", "slots", "tally")  # fmt: skip
 
-    def __init__(self, deployment: Deployment, clock: Clock, random: random.Random) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        clock: Clock,
+        random: random.Random,
+        demand: Callable[[float], float] = unknown_demand,
+    ) -> None:
         self.deployment = deployment
-        self.breaker = Breaker(deployment.breaker, random)
+        self.breaker = Breaker(deployment.breaker, random, demand)
         self.cooldown_until = float("-inf")
         self.in_flight = 0
         self.latency_s: float | None = None
@@ -62,13 +70,17 @@ class DeploymentState:
         """Go on as *deployment*, of the same name: counters stay, and all the rest where it is the same target."""
         before, self.deployment = self.deployment, deployment
         if (before.provider, before.model) != (deployment.provider, deployment.model):
-            self.breaker.renew()
+            self.breaker.renew(self._clock.now())
             self.cooldown_until = float("-inf")
             self.latency_s = self.output_tokens = None
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
             self.limits = _limits(deployment, self._clock.now())
             self.slots = _slots(deployment, self.slots)
+
+    def is_free_but_for_breaker(self, now: float) -> bool:
+        """Whether it might be called now if its breaker were closed."""
+        return self.cooldown_until <= now and (self.limits is None or self.limits.ready_at(0, now) <= now)
 
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
@@ -155,6 +167,7 @@ class Fleet:
         self.strays: set[object] = set()
         """Work that did not end when it was told to, held until it does."""
         self._states: dict[str, DeploymentState] = {}
+        self._news: anyio.Event | None = None
 
     def __getitem__(self, deployment: str) -> DeploymentState:
         """Return the state of the deployment with that name; ``KeyError`` when it was never added."""
@@ -164,7 +177,19 @@ class Fleet:
         """Make a state for each of *deployments* that has none."""
         for deployment in deployments:
             if deployment.name not in self._states:
-                self._states[deployment.name] = DeploymentState(deployment, self, self.random)
+                self._states[deployment.name] = DeploymentState(deployment, self, self.random, self.budget.demand)
+
+    def news(self) -> anyio.Event:
+        """Return the event that is set when a deployment is back, or may be probed: what waiting requests wait for."""
+        if self._news is None:
+            self._news = anyio.Event()
+        return self._news
+
+    def tell_news(self) -> None:
+        """Wake the requests that wait for a deployment."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     def adopt(self, deployments: Iterable[Deployment]) -> None:
         """Take up what another configuration says of *deployments*; those that it does not name stay as they are."""

@@ -82,18 +82,23 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class BreakerSettings:
-    """When a deployment is set aside, and for how long.
+    """When a deployment is set aside, for how long, and how it comes back.
 
     It opens after ``failures`` in a row, or when at least ``ratio`` of the calls of the last ``window_s`` seconds
-    failed and there were at least ``min_calls``; it stays open for ``open_s``, doubling up to ``open_cap_s``.
+    failed, or ``slow_ratio`` of its answers took longer than ``slow_s``, and there were at least ``min_calls``; it
+    stays open for ``open_s``, doubling up to ``open_cap_s``.  Afterwards calls come back over ``ramp_s``, 0 being at
+    once.  Without ``slow_s`` no answer is too slow.
     """
 
     failures: int = 5
     ratio: float = 0.5
+    slow_s: float | None = None
+    slow_ratio: float = 0.5
     window_s: float = 30.0
     min_calls: int = 20
     open_s: float = 5.0
     open_cap_s: float = 20.0
+    ramp_s: float = 10.0
 
 
 @attrs.frozen(kw_only=True)

@@ -260,3 +260,27 @@ def delta(content: str | None = None, finish: str | None = None, *, index: int =
 ROLE = delta(role="assistant", content="")
 STOP = delta(finish="stop")
 USAGE = {"id": "c", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}
+
+
+class Nested:
+    """A provider that is a router: what is left of the deadline goes down into it."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    async def complete(self, request: Any, deployment: Any, timeouts: Any) -> Response:
+        """Ask the router inside."""
+        return await self.router.generate(list(request.messages), **self._arguments(request))
+
+    async def stream(self, request: Any, deployment: Any, timeouts: Any) -> AsyncIterator[Chunk]:
+        """Stream from the router inside."""
+        async with self.router.stream(list(request.messages), **self._arguments(request)) as stream:
+            async for chunk in stream:
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Close nothing: the router inside is its owner's."""
+
+    def _arguments(self, request: Any) -> dict[str, Any]:
+        params = {key: value for key, value in request.params.items() if key != "stream"}
+        return {**params, "deadline_s": request.deadline - self.router.fleet.now()}

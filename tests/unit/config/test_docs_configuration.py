@@ -91,6 +91,7 @@ def test_the_keys_of_the_smaller_tables_are_named_with_their_defaults(kind):
         assert f"`{field.name}`" in PAGE
         if kind.__name__ in {"Timeouts", "BreakerSettings", "HedgeSettings"}:
             default = f"{field.default:g}" if isinstance(field.default, (int, float)) else f'`"{field.default}"`'
+            default = "none" if field.default is None else default
             assert f"| `{field.name}` | {default} |" in PAGE
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncrouter.state.breaker import PROBE_RECHECK_S, Breaker
+from asyncrouter.state.breaker import ALWAYS, PROBE_RECHECK_S, SILENT, Breaker
 from asyncrouter.types.deployments import BreakerSettings
 from asyncrouter.types.metrics import BreakerState
 
@@ -17,6 +17,13 @@ CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.H
 
 def make(seed=0, **settings):
     return Breaker(BreakerSettings(**settings), random.Random(seed))  # noqa: S311 - repeatable
+
+
+def probe(breaker, end="succeeded", now=None):
+    """Send a probe as soon as one may go; return when that was."""
+    now = breaker.ready_at if now is None else now
+    getattr(breaker, end)(breaker.admit(now), now)
+    return now
 
 
 def fail(breaker, now=0.0, times=1):
@@ -246,57 +253,300 @@ def test_a_thousand_probes_cancelled_do_not_wedge_it():
     assert breaker.state is CLOSED
 
 
+# ------------------------------------------------------------------ slow answers
+
+
+def slow(breaker, times, now=0.0, latency_s=9.0):
+    for _ in range(times):
+        permit = breaker.admit(now)
+        breaker.took(permit, latency_s, now)
+        breaker.succeeded(permit, now)
+
+
+def test_too_many_slow_answers_open_it():
+    breaker = make(slow_s=3.0, slow_ratio=0.5, min_calls=20)
+    slow(breaker, 10, latency_s=1.0)
+    slow(breaker, 9)
+    assert breaker.state is CLOSED
+    slow(breaker, 1)
+    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert 2.5 <= breaker.ready_at <= 5.0
+
+
+def test_an_answer_in_just_the_time_allowed_is_not_slow():
+    breaker = make(slow_s=3.0, min_calls=1)
+    slow(breaker, 50, latency_s=3.0)
+    assert breaker.state is CLOSED
+    slow(breaker, 50, latency_s=3.001)
+    assert breaker.state is OPEN
+
+
+def test_the_share_of_slow_answers_is_one_of_the_window():
+    breaker = make(slow_s=3.0, window_s=30.0)
+    slow(breaker, 100, now=0.0, latency_s=1.0)
+    slow(breaker, 30, now=20.0)
+    assert breaker.state is CLOSED
+    slow(breaker, 1, now=40.0)
+    assert breaker.state is OPEN
+
+
+def test_without_a_bound_no_answer_is_slow():
+    breaker = make()
+    slow(breaker, 100, latency_s=1e6)
+    assert breaker.state is CLOSED
+
+
+def test_slow_answers_and_failures_are_counted_apart():
+    breaker = make(slow_s=3.0, failures=100, min_calls=20)
+    slow(breaker, 9)
+    fail(breaker, times=8)
+    assert breaker.state is CLOSED
+
+
+def test_a_slow_probe_opens_it_again_and_a_quick_one_closes_it():
+    breaker = make(slow_s=3.0, min_calls=1, open_s=5.0)
+    slow(breaker, 1)
+    now = breaker.ready_at
+    permit = breaker.admit(now)
+    breaker.took(permit, 9.0, now)
+    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert 5.0 <= breaker.ready_at - now <= 10.0
+    breaker.succeeded(permit, now + 1.0)
+    assert breaker.state is OPEN
+    now = breaker.ready_at
+    permit = breaker.admit(now)
+    breaker.took(permit, 1.0, now)
+    assert breaker.state is HALF_OPEN
+    breaker.succeeded(permit, now)
+    assert (breaker.state, breaker.too_slow) == (CLOSED, False)
+    slow(breaker, 1, now=now, latency_s=1.0)
+    assert breaker.state is CLOSED  # what was slow before is forgotten
+
+
+def test_how_long_an_old_call_took_changes_nothing():
+    breaker = make(slow_s=3.0, min_calls=1)
+    early = breaker.admit(0.0)
+    slow(breaker, 1)
+    before = breaker.ready_at
+    breaker.took(early, 9.0, 1.0)
+    assert breaker.ready_at == before
+
+
+def test_where_nothing_else_is_left_what_is_only_slow_lets_calls_pass():
+    breaker = make(slow_s=3.0, min_calls=1)
+    slow(breaker, 1)
+    assert breaker.admit(0.0) is None
+    permits = [breaker.admit(0.0, passed=True) for _ in range(3)]
+    assert permits == [SILENT] * 3
+    for end, permit in zip(("succeeded", "failed", "released"), permits, strict=True):
+        before = breaker.ready_at
+        getattr(breaker, end)(permit, 1.0)
+        breaker.took(permit, 99.0, 1.0)
+        assert (breaker.state, breaker.ready_at) == (OPEN, before)
+    now = breaker.ready_at
+    fail(breaker, now)
+    assert not breaker.too_slow
+    assert breaker.admit(now, passed=True) is None
+
+
+# ------------------------------------------------------------------ forced probes
+
+
+def test_a_pass_forces_a_probe_once_it_has_rested():
+    breaker = opened(open_s=8.0)
+    assert not breaker.may_be_forced(3.999)
+    assert breaker.admit(3.999, passed=True) is None
+    assert breaker.admit(4.0) is None
+    assert breaker.may_be_forced(4.0)
+    permit = breaker.admit(4.0, passed=True)
+    assert (breaker.state, breaker.is_probing) == (HALF_OPEN, True)
+    assert not breaker.may_be_forced(100.0)
+    assert breaker.admit(100.0, passed=True) is None
+    breaker.succeeded(permit, 4.5)
+    assert breaker.state is CLOSED
+    assert not breaker.may_be_forced(100.0)
+
+
+def test_a_forced_probe_never_shortens_the_time_that_was_left():
+    breaker = opened(open_s=2.0, open_cap_s=64.0)
+    for _ in range(5):
+        probe(breaker, "failed")
+    until, now = breaker.ready_at, breaker.opened_at + 1.0
+    assert until - now > 20.0
+    released = breaker.admit(now, passed=True)
+    assert breaker.ready_at == until
+    breaker.released(released, now)
+    assert (breaker.state, breaker.ready_at) == (HALF_OPEN, until)
+    assert breaker.admit(now) is None
+    breaker.failed(breaker.admit(now, passed=True), now)
+    assert breaker.ready_at >= until
+    assert breaker.opened_at == now
+
+
+def test_a_breaker_that_opens_again_for_less_keeps_the_longer_time():
+    breaker = make(failures=1, open_s=40.0, open_cap_s=40.0)
+    fail(breaker)
+    until = breaker.ready_at
+    assert until > 21.0  # later than any time drawn below
+    breaker.adopt(BreakerSettings(failures=1, open_s=1.0, open_cap_s=1.0))
+    breaker.failed(breaker.admit(20.0, passed=True), 20.0)
+    assert breaker.ready_at == until
+
+
+# ------------------------------------------------------------------ what is known, and what comes back
+
+
+def test_it_has_answered_lately_until_a_failure_or_the_window_is_over():
+    breaker = make(window_s=30.0)
+    assert not breaker.has_answered_lately(0.0)
+    breaker.succeeded(breaker.admit(0.0), 0.0)
+    assert breaker.has_answered_lately(30.0)
+    assert not breaker.has_answered_lately(30.1)
+    fail(breaker, 1.0)
+    assert not breaker.has_answered_lately(1.0)
+    breaker.succeeded(breaker.admit(2.0), 2.0)
+    assert breaker.has_answered_lately(2.0)
+
+
+def test_the_end_of_a_probe_is_news_unless_it_failed():
+    breaker = opened()
+    assert not breaker.may_be_news
+    permit = breaker.admit(breaker.ready_at)
+    assert not breaker.may_be_news
+    breaker.released(permit, 5.0)
+    assert breaker.may_be_news
+    probe(breaker)
+    assert breaker.may_be_news
+
+
+def test_calls_come_back_by_turns():
+    breaker = make(failures=1, ramp_s=10.0)
+    fail(breaker)
+    now = probe(breaker)
+    assert breaker.is_ramping
+    for _ in range(5):
+        assert breaker.ready_at == ALWAYS
+        assert breaker.admit(now) is not None
+    assert breaker.admit(now) is not None  # the first turn is now, the next one later
+    assert breaker.ready_at > now
+    turns = [breaker.take_turn(now) for _ in range(3)]
+    assert now < turns[0] < turns[1] < turns[2] < breaker.ready_at
+    assert breaker.admit(turns[0], passed=True) is not None  # whose turn it is takes no other
+    after = breaker.ready_at
+    assert breaker.admit(turns[1], passed=True) is not None
+    assert breaker.ready_at == after
+
+
+def test_once_its_time_is_over_and_nobody_waits_all_calls_pass():
+    breaker = make(failures=1, ramp_s=10.0)
+    fail(breaker)
+    now = probe(breaker)
+    for _ in range(20):
+        breaker.take_turn(now + 9.9)
+    assert breaker.take_turn(now + 10.0) > now + 10.0  # somebody waits
+    assert breaker.is_ramping
+    now = breaker.ready_at
+    assert breaker.take_turn(now) == now
+    assert (breaker.is_ramping, breaker.ready_at) == (False, ALWAYS)
+    assert breaker.take_turn(now) == now
+
+
+def test_without_a_ramp_all_calls_are_back_at_once():
+    breaker = make(failures=1, ramp_s=0.0)
+    fail(breaker)
+    now = probe(breaker)
+    assert all(breaker.admit(now) is not None for _ in range(1000))
+    assert breaker.ready_at == ALWAYS
+
+
+def test_it_may_open_while_calls_come_back():
+    breaker = make(failures=1, ramp_s=10.0)
+    fail(breaker)
+    now = probe(breaker)
+    fail(breaker, now)
+    assert (breaker.state, breaker.is_ramping) == (OPEN, False)
+    assert breaker.ready_at > now
+
+
+def test_another_upstream_begins_without_a_past():
+    breaker = make(failures=1)
+    fail(breaker)
+    breaker.renew(1.0)
+    assert (breaker.state, breaker.is_ramping, breaker.ready_at) == (CLOSED, False, ALWAYS)
+    assert not breaker.has_answered_lately(1.0)
+
+
 # ------------------------------------------------------------------ against a model
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Any order of calls, ends and time.  The model knows rows of failures only: ``min_calls`` is out of reach."""
+    """Any order of calls, ends, passes and time.
+
+    The model knows rows of failures and slow probes only: ``min_calls`` is out of reach.
+    """
 
     @initialize(
-        failures=st.integers(1, 4), open_s=st.floats(0.5, 10.0), cap=st.floats(0.5, 40.0), seed=st.integers(0, 9)
+        failures=st.integers(1, 4),
+        open_s=st.floats(0.5, 10.0),
+        cap=st.floats(0.5, 40.0),
+        ramp_s=st.sampled_from([0.0, 3.0]),
+        seed=st.integers(0, 9),
     )
-    def begin(self, failures, open_s, cap, seed):
-        self.breaker = make(seed, failures=failures, open_s=open_s, open_cap_s=cap, min_calls=10**9)
+    def begin(self, failures, open_s, cap, ramp_s, seed):
+        settings = {"failures": failures, "open_s": open_s, "open_cap_s": cap, "ramp_s": ramp_s}
+        self.breaker = make(seed, slow_s=3.0, min_calls=10**9, **settings)
         self.failures, self.open_s, self.cap = failures, open_s, cap
         self.now = 1000.0
         self.state, self.generation, self.row, self.openings = CLOSED, 0, 0, 0
         self.out = []  # permits, each with the generation it was let in, and whether it is a probe
-        self.opened_at = None
+        self.until = self.opened_at = ALWAYS
+        self.slow = False
 
     @property
     def probes(self):
         return [one for one in self.out if one[2]]
 
-    @rule()
-    def admit(self):
+    @rule(passed=st.booleans())
+    def admit(self, passed):
         ready_at = self.breaker.ready_at
-        permit = self.breaker.admit(self.now)
+        permit = self.breaker.admit(self.now, passed=passed)
+        rested = self.now >= self.opened_at + self.open_s / 2
         if self.state is CLOSED:
             assert permit is not None
             self.out.append((permit, self.generation, False))
-        elif self.probes or self.now < ready_at:
+        elif passed and self.slow:
+            assert permit == SILENT
+            self.out.append((permit, ALWAYS, False))
+        elif self.probes or not (rested if passed else self.now >= ready_at):
             assert permit is None
-            assert self.breaker.ready_at > self.now
         else:
             assert permit is not None
             self.state = HALF_OPEN
             self.out.append((permit, self.generation, True))
+        if permit is None:
+            assert self.breaker.ready_at >= ready_at
 
     @precondition(lambda self: self.out)
-    @rule(place=st.integers(0, 99), end=st.sampled_from(["succeeded", "failed", "released"]))
+    @rule(place=st.integers(0, 99), end=st.sampled_from(["succeeded", "failed", "released", "slowly"]))
     def hand_back(self, place, end):
         permit, generation, is_probe = self.out.pop(place % len(self.out))
         before = self.breaker.ready_at
-        getattr(self.breaker, end)(permit, self.now)
+        if end == "slowly":
+            self.breaker.took(permit, 9.0, self.now)
+            self.breaker.succeeded(permit, self.now)
+        else:
+            getattr(self.breaker, end)(permit, self.now)
         if generation != self.generation:
             assert self.breaker.ready_at == before
-        elif end == "succeeded":
+        elif end == "slowly" and is_probe:
+            self.open(slow=True)
+        elif end in {"succeeded", "slowly"}:
             self.row = 0
             if is_probe:
                 self.move(CLOSED)
-                self.openings = 0
+                self.openings, self.until, self.slow = 0, ALWAYS, False
         elif end == "released":
-            assert self.breaker.ready_at == (self.now if is_probe else before)
+            assert self.breaker.ready_at == (max(self.now, self.until) if is_probe else before)
         elif is_probe:
             self.open()
         else:
@@ -304,10 +554,12 @@ class BreakerMachine(RuleBasedStateMachine):
             if self.row >= self.failures:
                 self.open()
 
-    def open(self):
+    def open(self, *, slow=False):
         bound = min(self.cap, self.open_s * 2**self.openings)
-        assert bound / 2 <= self.breaker.ready_at - self.now + 1e-9
-        assert self.breaker.ready_at - self.now <= bound + 1e-9
+        least, most = (max(self.until, self.now + seconds) for seconds in (bound / 2, bound))
+        assert least - 1e-9 <= self.breaker.ready_at <= most + 1e-9
+        assert self.breaker.ready_at >= self.until  # never shortened
+        self.until, self.opened_at, self.slow = self.breaker.ready_at, self.now, slow
         self.openings += 1
         self.move(OPEN)
 
@@ -327,15 +579,16 @@ class BreakerMachine(RuleBasedStateMachine):
     @invariant()
     def agrees_with_the_model(self):
         assert self.breaker.state is self.state
+        assert self.breaker.too_slow is self.slow
         assert len(self.probes) <= 1
-        assert self.state is not CLOSED or self.breaker.ready_at < self.now
+        assert self.breaker.is_probing is bool(self.probes)
 
     def teardown(self):
         """Whatever happened: once every permit is back, it recovers with a single success."""
         while self.out:
             self.hand_back(0, "released")
         self.now = max(self.now, self.breaker.ready_at)
-        self.admit()
+        self.admit(passed=False)
         self.hand_back(0, "succeeded")
         assert self.breaker.state is CLOSED
 

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from asyncrouter.state.budgets import TTL_S, RetryBudget
 
 
+def withdraw(budget, now):
+    """Do what an extra attempt does: ask, and count it where it is allowed."""
+    allowed = budget.allows(now)
+    if allowed:
+        budget.draw(now)
+    return allowed
+
+
 def granted(budget, now, most=100_000):
     """Withdraw until it refuses; return how many were allowed."""
     count = 0
-    while count < most and budget.withdraw(now):
+    while count < most and withdraw(budget, now):
         count += 1
     return count
 
@@ -36,7 +44,7 @@ def test_the_floor_bounds_how_many_run_at_once_beyond_the_share(floor):
     if floor:
         budget.hand_back()
         assert granted(budget, 0.0) == 1
-        assert not budget.withdraw(0.0)
+        assert not withdraw(budget, 0.0)
 
 
 def test_the_share_counts_beside_the_floor():
@@ -59,24 +67,24 @@ def test_a_first_attempt_counts_for_its_time_to_live():
 def test_what_was_withdrawn_is_forgotten_too():
     budget = RetryBudget(1.0, floor=0)
     budget.first_attempt(0.0)
-    assert budget.withdraw(0.0)
-    assert not budget.withdraw(9.0)
+    assert withdraw(budget, 0.0)
+    assert not withdraw(budget, 9.0)
     budget.first_attempt(20.0)
-    assert budget.withdraw(20.0)
+    assert withdraw(budget, 20.0)
 
 
 def test_a_refusal_takes_nothing():
     budget = RetryBudget(0.5, floor=0)
     budget.first_attempt(0.0)
-    assert not any(budget.withdraw(0.0) for _ in range(10))
+    assert not any(withdraw(budget, 0.0) for _ in range(10))
     budget.first_attempt(0.0)
-    assert budget.withdraw(0.0)
+    assert withdraw(budget, 0.0)
 
 
 def test_asking_takes_nothing():
     budget = RetryBudget(0.2, floor=1)
     assert all(budget.allows(0.0) for _ in range(10))
-    assert budget.withdraw(0.0)
+    assert withdraw(budget, 0.0)
 
 
 OPERATIONS = st.lists(
@@ -102,7 +110,7 @@ def test_never_more_than_the_share_of_all_first_attempts_but_for_the_floor(share
             if running:
                 budget.hand_back()
                 running -= 1
-        elif budget.withdraw(now):
+        elif withdraw(budget, now):
             beyond_the_floor += running >= floor
             running += 1
             extra.append(now)
@@ -119,8 +127,31 @@ def test_attempts_that_fail_at_once_do_not_slip_under_the_floor(rate):
         budget.first_attempt(now)
         attempts += 1
         for _ in range(5):
-            if budget.withdraw(now):
+            if withdraw(budget, now):
                 budget.hand_back()
                 attempts += 1
     assert attempts <= 20 * (rate + max(0.2 * rate * 1.1, 3 * 1.5))
     assert attempts >= 20 * (rate + min(5 * rate, max(0.2 * rate * 0.9, 3 * 0.9)))
+
+
+def test_an_attempt_may_be_counted_that_is_not_allowed_and_keeps_others_back():
+    budget = RetryBudget(0.2, floor=1)
+    for _ in range(3):
+        budget.draw(0.0)
+    assert budget.under_way == 3
+    for _ in range(2):
+        budget.hand_back()
+    assert not budget.allows(0.0)
+    budget.hand_back()
+    assert budget.under_way == 0
+    assert budget.allows(0.0)
+
+
+def test_the_demand_is_that_of_the_last_seconds():
+    budget = RetryBudget(0.2, floor=3)
+    assert budget.demand(0.0) == 0.0
+    for _ in range(50):
+        budget.first_attempt(1.0)
+    budget.draw(1.0)
+    assert budget.demand(2.0) == 50 / TTL_S
+    assert budget.demand(1.0 + 1.2 * TTL_S) == 0.0

@@ -229,3 +229,36 @@ def test_an_adaptive_limit_begins_low_and_ends_at_the_configured_one(clock):
     assert (state.slots, slots.limit, woken) == (slots, 2, [])
     state.adopt(deployment(limits=Limits(concurrency=4)))
     assert (state.slots, slots.limit, slots.gradient, woken) == (slots, 4, None, [0])
+
+
+def test_it_is_free_but_for_its_breaker(clock):
+    state = state_of(clock, limits=Limits(rpm=1), breaker=BreakerSettings(failures=1))
+    state.breaker.failed(state.breaker.admit(100.0), 100.0)
+    assert state.ready_at > 100.0
+    assert state.is_free_but_for_breaker(100.0)
+    state.cool_until(101.0)
+    assert not state.is_free_but_for_breaker(100.0)
+    assert state.is_free_but_for_breaker(101.0)
+    state.limits.reserve(0, 101.0)
+    assert not state.is_free_but_for_breaker(101.0)
+    assert state_of(clock).is_free_but_for_breaker(100.0)
+
+
+async def test_news_wake_those_that_wait_and_are_told_once(fleet):
+    fleet.tell_news()  # nobody waits
+    news = fleet.news()
+    assert fleet.news() is news
+    fleet.tell_news()
+    assert news.is_set()
+    assert not fleet.news().is_set()
+
+
+def test_ramps_go_by_the_requests_of_the_whole_fleet(fleet):
+    fleet.add([deployment("a", breaker=BreakerSettings(failures=1, open_s=1.0)), deployment("b")])
+    for _ in range(10_000):
+        fleet.budget.first_attempt(100.0)
+    breaker = fleet["a"].breaker
+    breaker.failed(breaker.admit(100.0), 100.0)
+    breaker.succeeded(breaker.admit(101.0), 101.0)
+    herd = [breaker.take_turn(101.0) for _ in range(500)]
+    assert 1.0 < herd[-1] - herd[0] < 2.0

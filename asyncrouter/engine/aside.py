@@ -1,0 +1,140 @@
+"""What is left to do when every deployment that a request could be sent to is set aside: a pass, or a wait.
+
+In this order:
+
+1. to a deployment that is set aside for slowness alone, calls pass: a slow answer is better than none;
+2. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
+   that is found out early.  One forced probe at a time, and each breaker rests for half of its ``open_s`` before;
+3. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
+4. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from asyncrouter.engine import ends
+from asyncrouter.engine.route import Route
+from asyncrouter.engine.step import Step
+from asyncrouter.state.breaker import PROBE_RECHECK_S
+from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.types.deployments import DeploymentView
+from asyncrouter.types.errors import NoDeploymentAvailable
+from asyncrouter.types.trace import AttemptKind
+
+if TYPE_CHECKING:
+    from asyncrouter.engine.course import Course
+
+Found = tuple[Route, DeploymentState]
+"""A deployment that is not ready, with the route it was found in."""
+LONGEST_LOOK_S = 5.0
+"""While another request's probe is out, it is looked after again within this time; mostly its end is told sooner."""
+
+
+async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step | None:
+    """Return a step past what sets the deployments aside, or wait until one may be ready and return ``None``.
+
+    Raises what :meth:`Course.exhausted` returns when there is none to wait for, or no time.
+    """
+    if course.queueing is not None and course.queueing.comes_back():
+        return None
+    now = course.fleet.now()
+    found = set_aside(course, now)
+    if not found:
+        raise course.exhausted()
+    for route, state in _forcible(found, now):
+        if step := await course.enter(route, kind, "every deployment is set aside", state.deployment.name):
+            return step
+    route, soonest = min(found, key=_ready_at)
+    breaker = soonest.breaker
+    if breaker.is_ramping and soonest.ready_at == breaker.ready_at:
+        await course.wait(breaker.take_turn(now) - now, counted=False)  # over the deadline: better at once than never
+        return await course.enter(route, kind, reason, soonest.deployment.name)
+    delay_s, counted = _wait_s(soonest, now, course.deadline)
+    if counted and course.trace.waits >= course.group.max_attempts:
+        raise course.exhausted()
+    if not await course.wait(delay_s, counted=counted, news=course.fleet.news()):
+        raise course.exhausted()
+    return None
+
+
+def set_aside(course: Course, now: float) -> list[Found]:
+    """Return the deployments of the groups visited that are not ready, and not hopeless."""
+    return [
+        (route, course.fleet[one.name])
+        for route in course.routes_visited()
+        for one in route.group.deployments
+        if course.fleet[one.name].ready_at > now and not course.is_hopeless(one)
+    ]
+
+
+def first_ready_at(course: Course, now: float) -> float | None:
+    """Return when the first of the deployments that are set aside is ready; ``None`` when there are none."""
+    return min((state.ready_at for _route, state in set_aside(course, now)), default=None)
+
+
+def nothing_available(course: Course) -> NoDeploymentAvailable:
+    """Return the error of a request that was never sent."""
+    now = course.fleet.now()
+    groups = ", ".join(course.trace.visited)
+    first = first_ready_at(course, now)
+    if first is not None:
+        return ends.all_set_aside(groups, first - now)
+    if course.queueing is None:
+        return ends.none_suits(groups)
+    all_of_them = (one for route in course.routes_visited() for one in route.group.deployments)
+    return ends.all_busy(groups, (course.fleet[one.name] for one in all_of_them if not course.is_hopeless(one)))
+
+
+def _forcible(found: Sequence[Found], now: float) -> list[Found]:
+    """Return those that a pass would open, the best first.  While one of them is probed, no other probe is forced."""
+    probed = any(state.breaker.is_probing for _route, state in found)
+    passable = [
+        (route, state)
+        for route, state in found
+        if state.breaker.may_be_forced(now)
+        and state.is_free_but_for_breaker(now)
+        and (state.breaker.too_slow or not probed)
+    ]
+    return sorted(passable, key=lambda one: (not one[1].breaker.too_slow, one[1].breaker.opened_at))
+
+
+def _wait_s(state: DeploymentState, now: float, deadline: float) -> tuple[float, bool]:
+    """Return for how long to wait for the deployment, and whether that counts as a round.
+
+    Waiting for one that is set aside does; waiting for one's turn within its rate, or for the end of another's probe,
+    does not.
+    """
+    delay_s = state.ready_at - now
+    if state.breaker.is_probing:
+        return max(delay_s, PROBE_RECHECK_S, min(LONGEST_LOOK_S, (deadline - now) / 2)), False
+    return delay_s, state.set_aside_until > now
+
+
+def _ready_at(found: Found) -> float:
+    return found[1].ready_at
+
+
+class PastSetAside:
+    """The fleet as strategies see it when one deployment counts as ready, whatever sets it aside."""
+
+    def __init__(self, fleet: Fleet, name: str) -> None:
+        self.random = fleet.random
+        self.now = fleet.now
+        self._fleet = fleet
+        self._name = name
+
+    def __getitem__(self, deployment: str) -> DeploymentView:
+        """Return the view of the deployment with that name."""
+        state = self._fleet[deployment]
+        return _Ready(state) if deployment == self._name else state
+
+
+class _Ready:
+    ready_at = float("-inf")
+
+    def __init__(self, view: DeploymentView) -> None:
+        self.in_flight = view.in_flight
+        self.latency_s = view.latency_s
+        self.output_tokens = view.output_tokens
