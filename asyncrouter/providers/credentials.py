@@ -6,10 +6,12 @@ import asyncio
 from collections import deque
 
 from asyncrouter.providers.errors import E, told
+from asyncrouter.providers.hiding import Hidden
 from asyncrouter.providers.keys import KeyRing, refusal_of
 from asyncrouter.providers.settings import Settings, is_key
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import AuthenticationFailed, Disposition, QuotaExhausted
+from asyncrouter.types.request import Request
 from asyncrouter.types.secrets import Secret
 
 REMEMBERED = 8
@@ -70,6 +72,8 @@ class Credentials:
             return error
         ring, now = self._ring, _now()
         ring.set_aside(number, refusal, now)
+        if ring.size > 1:
+            error.allowances = None  # they are those of the one key
         error.other_keys = ring.ready(deployment.model, now)
         if error.other_keys:
             error.disposition = Disposition.RETRY
@@ -82,9 +86,9 @@ class Credentials:
             error.args = (f"{error}; {self._lament(deployment)}",)
         return error
 
-    def revealed(self) -> tuple[str, ...]:
-        """Return the keys that an upstream may echo."""
-        return tuple(secret.reveal() for secret in self._used)
+    def hidden(self, request: Request) -> Hidden:
+        """Return what an upstream may echo of *request* and of the keys."""
+        return Hidden(tuple(secret.reveal() for secret in self._used), request.messages)
 
     def _lament(self, deployment: Deployment) -> str:
         if not self._keys:

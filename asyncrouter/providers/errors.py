@@ -24,11 +24,12 @@ without RETRY: another deployment may have a higher limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 from asyncrouter.providers.allowances import parse_allowances
 from asyncrouter.providers.complaint import MAX_TEXT, Complaint, complaint_of
+from asyncrouter.providers.hiding import NOTHING, Hidden
 from asyncrouter.providers.retry_after import parse_retry_after
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import (
@@ -44,7 +45,6 @@ from asyncrouter.types.errors import (
     RateLimited,
     ServerError,
 )
-from asyncrouter.types.secrets import redact
 
 E = TypeVar("E", bound=ProviderError)
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "cf-ray")
@@ -149,13 +149,13 @@ def error_from(
     body: object,
     *,
     deployment: Deployment,
-    secrets: Iterable[str],
+    hidden: Hidden,
     wall_now: float,
 ) -> ProviderError:
     """Return the error that an upstream's answer means.  A pure function.
 
     *body* is undecoded bytes or a value decoded from JSON; *headers* have lower-case names or are a multidict;
-    *secrets* are struck out of the message; *wall_now*, seconds since 1970, is for a ``retry-after`` date.
+    what is *hidden* is struck out of the message; *wall_now*, seconds since 1970, is for a ``retry-after`` date.
     """
     complaint = complaint_of(body)
     if status not in _ERRORS and status not in _REDIRECTS:
@@ -169,10 +169,10 @@ def error_from(
         text = complaint.text or _WITHOUT_WORDS
         cure = f"check model = {deployment.model!r} and the base_url" if kind is ModelNotFound else ""
     error = kind(
-        told(deployment, f"{status} {text}", secrets),
+        told(deployment, f"{status} {text}", hidden),
         deployment=deployment.name,
         status=status,
-        request_id=request_id_of(headers, secrets),
+        request_id=request_id_of(headers, hidden),
         retry_after_s=parse_retry_after(headers, wall_now),
         disposition=_disposition(kind, status, headers, complaint),
     )
@@ -197,14 +197,14 @@ def bare(error: E) -> E:
     return error.with_traceback(None)
 
 
-def told(deployment: Deployment, text: str, secrets: Iterable[str] = ()) -> str:
+def told(deployment: Deployment, text: str, hidden: Hidden = NOTHING) -> str:
     """Return *text* as every message of a provider stands: who it is about, and one safe line."""
-    return f"{deployment.name} ({deployment.provider}): {one_line(text, secrets)}"
+    return f"{deployment.name} ({deployment.provider}): {one_line(text, hidden)}"
 
 
-def one_line(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
-    """Return *text* without *secrets*, with control and invisible characters escaped, of *limit* characters at most."""
-    text = redact(text, *secrets)
+def one_line(text: str, hidden: Hidden = NOTHING, limit: int = MAX_TEXT) -> str:
+    """Return *text* without what is *hidden*, with invisible characters escaped, of *limit* characters at most."""
+    text = hidden.struck_out_of(text, limit)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     if not text.isprintable():
@@ -212,10 +212,10 @@ def one_line(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> s
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def request_id_of(headers: Mapping[str, str], secrets: Iterable[str] = ()) -> str | None:
+def request_id_of(headers: Mapping[str, str], hidden: Hidden = NOTHING) -> str | None:
     """Return the upstream's own id of the request, ``None`` when it sent none."""
     found = next((value for name in REQUEST_ID_HEADERS if (value := headers.get(name))), None)
-    return None if found is None else one_line(found, secrets, limit=128)
+    return None if found is None else one_line(found, hidden, limit=128)
 
 
 def _class_of(status: int, complaint: Complaint) -> type[ProviderError]:

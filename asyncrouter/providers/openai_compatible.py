@@ -160,7 +160,7 @@ class OpenAICompatible:
 
             transport = self._transport = Transport(self._settings, self._credentials)
         exchange = await transport.post(
-            self._encoded(request, deployment, stream=stream), deployment, timeouts.connect_s
+            self._encoded(request, deployment, stream=stream), request, deployment, timeouts.connect_s
         )
         if exchange.status in _WITH_ANSWER:
             return exchange
@@ -234,7 +234,7 @@ class OpenAICompatible:
             exchange.headers,
             body,
             deployment=deployment,
-            secrets=self._credentials.revealed(),
+            hidden=exchange.hidden(),
             wall_now=time.time(),
         )
         return self._credentials.noted(error, exchange.key, deployment)
@@ -249,16 +249,16 @@ class OpenAICompatible:
             told(deployment, str(refusal)),
             deployment=deployment.name,
             status=exchange.status,
-            request_id=request_id_of(exchange.headers, self._credentials.revealed()),
+            request_id=request_id_of(exchange.headers, exchange.hidden()),
         )
 
     def _malformed(self, text: str, exchange: Exchange, deployment: Deployment) -> MalformedResponse:
-        secrets = self._credentials.revealed()
+        hidden = exchange.hidden()
         return MalformedResponse(
-            told(deployment, f"{exchange.status} {text}", secrets),
+            told(deployment, f"{exchange.status} {text}", hidden),
             deployment=deployment.name,
             status=exchange.status,
-            request_id=request_id_of(exchange.headers, secrets),
+            request_id=request_id_of(exchange.headers, hidden),
         )
 
 

@@ -13,7 +13,7 @@ import functools
 import io
 import os
 import urllib.request
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import aiohttp
 import attrs
@@ -21,6 +21,7 @@ import yarl
 
 from asyncrouter.providers.credentials import Credentials
 from asyncrouter.providers.errors import told, with_cure
+from asyncrouter.providers.hiding import Hidden
 from asyncrouter.providers.loopback import LOOPBACK_ONLY, forbidden_host
 from asyncrouter.providers.settings import Settings
 from asyncrouter.types.deployments import Deployment
@@ -32,6 +33,7 @@ from asyncrouter.types.errors import (
     MalformedResponse,
     ProviderError,
 )
+from asyncrouter.types.request import Request
 
 KEEPALIVE_S = 30.0
 """An idle connection is closed after this; upstreams keep theirs for a minute and more."""
@@ -47,10 +49,18 @@ _RAISED = (aiohttp.ClientError, OSError, RuntimeError, ValueError)
 class Exchange:
     """One request sent and the answer to it, read piece by piece.  ``key``: the number of the key that was sent."""
 
-    __slots__ = ("_content", "_deployment", "_door", "_response", "_secrets", "headers", "key", "status")
+    __slots__ = ("_content", "_credentials", "_deployment", "_door", "_request", "_response", "headers", "key",
+                 "status")  # fmt: skip
 
     def __init__(
-        self, response: aiohttp.ClientResponse, door: Door, deployment: Deployment, secrets: Credentials, key: int
+        self,
+        response: aiohttp.ClientResponse,
+        door: Door,
+        deployment: Deployment,
+        credentials: Credentials,
+        *,
+        request: Request,
+        key: int,
     ) -> None:
         self.key = key
         self.status = response.status
@@ -59,13 +69,18 @@ class Exchange:
         self._content = response.content
         self._door = door
         self._deployment = deployment
-        self._secrets = secrets
+        self._credentials = credentials
+        self._request = request
         door.exchanges.add(self)
 
     @property
     def at_end(self) -> bool:
         """Whether everything has been read, so that the connection can serve again."""
         return self._content.at_eof()
+
+    def hidden(self) -> Hidden:
+        """Return what no message about this exchange may show."""
+        return self._credentials.hidden(self._request)
 
     async def read(self) -> bytes:
         """Return what has come since the last read, or wait for more; ``b""`` at the end.
@@ -76,7 +91,7 @@ class Exchange:
         try:
             return await self._content.readany()
         except _RAISED as error:
-            raise _failure_of_body(error, self._deployment, self._secrets.revealed()) from None
+            raise _failure_of_body(error, self._deployment, self.hidden()) from None
 
     def close(self) -> None:
         """Hand the connection back when everything has been read, close it otherwise."""
@@ -108,8 +123,8 @@ class Transport:
         self._urls: dict[str, yarl.URL] = {}
         self._closed = False
 
-    async def post(self, body: bytes, deployment: Deployment, connect_s: float) -> Exchange:
-        """Send *body* to the deployment's address and return the answer once its head has come.
+    async def post(self, body: bytes, request: Request, deployment: Deployment, connect_s: float) -> Exchange:
+        """Send *body*, the form of *request*, to the deployment and return the answer once its head has come.
 
         Raises :class:`~asyncrouter.types.errors.ConnectionFailed`, :class:`AttemptTimedOut`,
         :class:`MalformedResponse` or :class:`AuthenticationFailed`.
@@ -131,8 +146,8 @@ class Transport:
                 timeout=_timeout(connect_s),
             )
         except _RAISED as error:
-            raise _failure_of_sending(error, deployment, self._credentials.revealed(), connect_s) from None
-        return Exchange(response, door, deployment, self._credentials, key)
+            raise _failure_of_sending(error, deployment, self._credentials.hidden(request), connect_s) from None
+        return Exchange(response, door, deployment, self._credentials, request=request, key=key)
 
     async def aclose(self) -> None:
         """Close every session: this loop's, and as far as their loops still run or are closed, the others'."""
@@ -223,28 +238,24 @@ def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s, sock_read=None)
 
 
-def _failure_of_sending(
-    error: Exception, deployment: Deployment, secrets: Iterable[str], connect_s: float
-) -> ProviderError:
+def _failure_of_sending(error: Exception, deployment: Deployment, hidden: Hidden, connect_s: float) -> ProviderError:
     """Return our error for what aiohttp raised before the head of an answer had come."""
-    failure = _failure_before_head(error, deployment, secrets, connect_s)
+    failure = _failure_before_head(error, deployment, hidden, connect_s)
     failure.sent = not isinstance(error, _WITHOUT_CONNECTION)
     return failure
 
 
-def _failure_before_head(
-    error: Exception, deployment: Deployment, secrets: Iterable[str], connect_s: float
-) -> ProviderError:
+def _failure_before_head(error: Exception, deployment: Deployment, hidden: Hidden, connect_s: float) -> ProviderError:
     name = deployment.name
     if isinstance(error, aiohttp.ServerTimeoutError):
         return AttemptTimedOut(told(deployment, f"no connection within connect_s = {connect_s:g} s"), deployment=name)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         kind = AuthenticationFailed if error.status == _PROXY_AUTHENTICATION_REQUIRED else ConnectionFailed
-        return kind(told(deployment, f"the proxy answered {error.status} {error.message}", secrets), deployment=name)
+        return kind(told(deployment, f"the proxy answered {error.status} {error.message}", hidden), deployment=name)
     if isinstance(error, aiohttp.ClientResponseError):
         text = f"the answer is no HTTP that can be read: {error.message}"
-        return MalformedResponse(told(deployment, text, secrets), deployment=name)
-    return _connection_failure(error, deployment, secrets)
+        return MalformedResponse(told(deployment, text, hidden), deployment=name)
+    return _connection_failure(error, deployment, hidden)
 
 
 _WITHOUT_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError)
@@ -265,7 +276,7 @@ _HOPELESS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str],
 """What the same deployment would only repeat, the first that fits, and what in the configuration may be at fault."""
 
 
-def _connection_failure(error: Exception, deployment: Deployment, secrets: Iterable[str]) -> ConnectionFailed:
+def _connection_failure(error: Exception, deployment: Deployment, hidden: Hidden) -> ConnectionFailed:
     lost = False
     disposition = Disposition.FALLBACK
     what, cure = next(((text, cure) for kind, text, cure in _HOPELESS if isinstance(error, kind)), ("", ""))
@@ -283,7 +294,7 @@ def _connection_failure(error: Exception, deployment: Deployment, secrets: Itera
         else:
             what, disposition = "the call failed", Disposition.FALLBACK
     failed = ConnectionFailed(
-        told(deployment, f"{what}: {_reason_of(error)}", secrets),
+        told(deployment, f"{what}: {_reason_of(error)}", hidden),
         deployment=deployment.name,
         disposition=disposition,
         lost_before_answer=lost,
@@ -298,11 +309,11 @@ def _reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _failure_of_body(error: Exception, deployment: Deployment, secrets: Iterable[str]) -> ProviderError:
+def _failure_of_body(error: Exception, deployment: Deployment, hidden: Hidden) -> ProviderError:
     """Return our error for what aiohttp raised while the body was read."""
     if isinstance(error, aiohttp.ClientPayloadError):
         cause = error.__cause__ or error
         text = f"the answer broke off or is damaged: {getattr(cause, 'message', cause)}"
-        return MalformedResponse(told(deployment, text, secrets), deployment=deployment.name)
+        return MalformedResponse(told(deployment, text, hidden), deployment=deployment.name)
     text = f"the connection was lost within the answer: {type(error).__name__}"
-    return ConnectionFailed(told(deployment, text, secrets), deployment=deployment.name)
+    return ConnectionFailed(told(deployment, text, hidden), deployment=deployment.name)

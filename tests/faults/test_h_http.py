@@ -12,6 +12,7 @@ from routed import KEY
 
 from asyncrouter import (
     AllAttemptsFailed,
+    AsyncRouterError,
     AuthenticationFailed,
     ContentFiltered,
     ContextWindowExceeded,
@@ -648,3 +649,51 @@ async def test_h22_an_upstream_that_wants_a_retry_makes_nothing_right(wall, stat
     async with wall({"a": said(status, headers={"x-should-retry": "true"})}) as f:
         await f.caught(f.ask())
         assert f.asked == ["a"]
+
+
+# ---------------------------------------------------------------- what an upstream repeats
+
+
+def echoing(request):
+    """Return everything that arrived, as a thoughtless upstream puts it into its errors."""
+    return f"cannot parse {request.body.decode()} of {request.headers['authorization']}"
+
+
+ECHOES = {
+    "a message": lambda request: said(400, echoing(request)),
+    "plain text": lambda request: Http(500, echoing(request).encode()),
+    "the prompt alone": lambda request: said(422, request.json["messages"][0]["content"]),
+    "at the end of what is shown": lambda request: said(400, "x" * 480 + request.json["messages"][0]["content"]),
+    "inside a 200": lambda request: said(200, echoing(request)),
+    "in the middle of a stream": lambda request: Sse(
+        [chunk({"content": "a"}), {"error": {"message": echoing(request)}}]
+    ),
+    "an id": lambda request: Http(503, headers={"x-request-id": request.json["messages"][0]["content"]}),
+    "a page": lambda request: Http(502, f"<html><title>{request.json['messages'][0]['content']}</title>".encode()),
+    "a status line": lambda request: Raw(f"HTTP/1.1 OOPS {request.json['messages'][0]['content']}\r\n\r\n".encode()),
+    "a header": lambda request: Http(200, b"x", headers={"content-type": request.json["messages"][0]["content"]}),
+    "faults in a list": lambda request: Json(
+        {
+            "detail": [
+                {"loc": ["body"], "msg": f"bad {request.json['messages'][0]['content']}", "input": echoing(request)}
+            ]
+        },
+        422,
+    ),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+@streamed_too
+async def test_attack_29_and_30_neither_key_nor_prompt_of_an_upstreams_error_is_shown(wall, echo, streamed):
+    """I7 looks for both in every sink."""
+    async with wall({"a": echo, "b": echo}, retry="none") as f:
+        assert isinstance(await f.caught(answer(f, streamed=streamed)), AsyncRouterError)
+        assert "a" in f.asked
+
+
+async def test_attack_30_all_else_is_shown_verbatim(wall):
+    words = "The model is busy with 'PROMPT-SENTINEL tell nobody' until 12:00; see https://example.com/limits?a=b."
+    async with wall({"a": said(400, words)}) as f:
+        error = await fails(f, InvalidRequest)
+        assert str(error) == f"a (a): 400 {words.replace('PROMPT-SENTINEL tell nobody', '[prompt]')}"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from asyncrouter.providers.complaint import Complaint, complaint_of
 from asyncrouter.providers.errors import error_from, one_line, request_id_of
+from asyncrouter.providers.hiding import NOTHING, Hidden
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import (
     AuthenticationFailed,
@@ -32,7 +33,7 @@ KEY = "sk-SENTINEL-0123456789"
 def translated(status, body=b"", headers=None, secrets=(KEY,)):
     if not isinstance(body, (bytes, list)):
         body = json.dumps(body).encode()
-    return error_from(status, headers or {}, body, deployment=MINI, secrets=secrets, wall_now=1_000_000.0)
+    return error_from(status, headers or {}, body, deployment=MINI, hidden=Hidden(secrets), wall_now=1_000_000.0)
 
 
 def openai(message="no", code=None, kind=None):
@@ -222,7 +223,7 @@ BODIES = {
 def test_the_body_decides_where_it_says_more(status, body, kind):
     raw = json.dumps(body).encode()
     for form in (raw, json.loads(raw)):
-        error = error_from(status, {}, form, deployment=MINI, secrets=(), wall_now=0.0)
+        error = error_from(status, {}, form, deployment=MINI, hidden=NOTHING, wall_now=0.0)
         assert type(error) is kind
         assert error.disposition is kind.default_disposition
 
@@ -363,7 +364,7 @@ json_values = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(body=json_values | st.binary(max_size=50), status=st.integers(100, 599))
 def test_no_body_breaks_the_translation(body, status):
-    error = error_from(status, {}, body, deployment=MINI, secrets=(), wall_now=0.0)
+    error = error_from(status, {}, body, deployment=MINI, hidden=NOTHING, wall_now=0.0)
     assert isinstance(error, ProviderError)
     assert str(error).startswith("mini (acme): ")
     assert str(error).isprintable()
