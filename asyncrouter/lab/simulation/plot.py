@@ -39,6 +39,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     grid = figure.subplots(4, len(outcomes), sharex=True, sharey="row", squeeze=False, height_ratios=heights)
     for column, outcome in enumerate(outcomes):
         _column(grid[:, column], outcome, is_first=column == 0)
+    for axes in (*grid[0], *grid[1]):  # all is drawn: the columns share their scales
+        axes.set_ylim(bottom=0)
     figure.savefig(path, format="png")
 
 
@@ -59,9 +61,7 @@ def _column(panels: Any, outcome: Outcome, *, is_first: bool) -> None:
         _shade(axes, outcome)
         axes.grid(visible=True, axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, fontsize=9, frameon=False, borderaxespad=0.1)
-    for axes in (requests, upstreams):
-        axes.set_ylim(bottom=0)
+        _legend(axes)
 
 
 def _title(axes: Any, outcome: Outcome) -> None:
@@ -144,11 +144,16 @@ def _breakers(axes: Any, outcome: Outcome) -> None:
     legend = [
         Patch(color=OPEN, label="breaker open"),
         Patch(color=HALF_OPEN, label="half open"),
-        Patch(facecolor=TROUBLE, alpha=0.35, label="upstream down"),
+        Patch(facecolor=TROUBLE, alpha=0.35, label="down"),
         Patch(facecolor=TROUBLE, alpha=0.35, hatch="////", label="slow or flaky"),
     ]
-    axes.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, fontsize=9, frameon=False,
-                borderaxespad=0.1)  # fmt: skip
+    _legend(axes, handles=legend)
+
+
+def _legend(axes: Any, **given: Any) -> None:
+    """Put the legend above the axes, where it hides nothing."""
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
+    axes.legend(**place, ncols=6, columnspacing=1.2, handlelength=1.8, fontsize=9, frameon=False, **given)
 
 
 def _troubles(outcome: Outcome, name: str) -> Iterator[tuple[float, float, Phase]]:
