@@ -47,7 +47,8 @@ def test_a_healthy_fleet_answers_everything_at_its_own_pace(tried):
     assert run["deployments"]["a"]["ends"] == {"ok": 59}
     assert run["deployments"]["b"]["calls"] == 0
     assert run["timeline"]["arrivals"][:3] == [1, 2, 2]
-    assert sum(run["timeline"]["upstream_calls"]["a"]) == 59
+    assert sum(run["timeline"]["upstream_calls"]["a"]) == sum(run["timeline"]["answered"]) == 59
+    assert run["timeline"]["latency_slowest_s"] == [None, *[0.5] * 30]
     assert run["duration_s"] == 30.0
 
 
@@ -80,9 +81,10 @@ def test_the_same_seed_tells_the_same_story_and_another_one_another(tried):
     text = (
         '[variants.more.simulate.upstreams."*"]\nlatency_s = { kind = "lognormal", median = 0.5 }\nfailure_rate = 0.3'
     )
-    once, again, other = (json.dumps(tried(text, seed=seed)) for seed in (1, 1, 2))
-    assert once == again
-    assert once != other
+    once, again, other = (tried(text, seed=seed) for seed in (1, 1, 2))
+    assert json.dumps(once) == json.dumps(again)
+    assert once[0]["timeline"]["arrivals"] != other[0]["timeline"]["arrivals"]
+    assert once[1]["latency_s"] != other[1]["latency_s"]
 
 
 def test_variants_meet_the_same_requests(tried):
@@ -127,6 +129,13 @@ def test_streams_are_answered_too(tried):
     assert run["success"] == 1.0
     assert run["first_output_s"]["p50"] == 0.5
     assert run["latency_s"]["p50"] > 0.5
+
+
+def test_each_layer_is_a_router_of_its_own(tmp_path):
+    path = tmp_path / "tried.toml"
+    path.write_text(FLEET.replace("[simulate]", "[simulate]\nlayers = 3"), encoding="utf-8")
+    (scenario,) = load_scenarios(path, requests=10)
+    assert [one.total.calls for one in simulate(scenario).metrics] == [10, 10, 10]
 
 
 def test_layers_stand_before_one_another(tried):
@@ -178,3 +187,6 @@ def test_the_tables_show_each_run_beside_the_others(tried):
     assert [row[0] for row in rows] == ["a", "b"]
     assert {len(row) for row in rows} == {len(columns)}
     assert " with 500" in rows[0][4]
+    runs[1]["deployments"]["a"]["ends"] = {"429": 2, "503": 1000, "cancelled": 7, "ok": 5}
+    _, rows = deployments_table(runs[1])
+    assert rows[0][3:6] == ("5", "2 with 429, 1,000 with 503", "7")

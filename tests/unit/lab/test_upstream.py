@@ -107,7 +107,9 @@ async def test_over_its_rate_it_says_when_to_come_back():
     assert errors[:4] == [None] * 4
     assert isinstance(errors[4], RateLimited)
     assert (errors[4].status, errors[4].retry_after_s) == (429, 15.0)
-    await asyncio.sleep(14.0)
+    await asyncio.sleep(7.3)
+    assert (await tried.call())[1].retry_after_s == 7.0  # in whole seconds: 6.7 s are left
+    await asyncio.sleep(6.7)
     assert (await tried.call())[1] is None
 
 
