@@ -46,10 +46,15 @@ def test_flapping_most_calls_keep_away_and_none_is_lost():
 
 
 def test_brown_out_traffic_leaves_within_thirty_seconds():
-    run = runs_of("brown-out")["brown-out"]
-    assert run["success"] == 1.0
-    assert share(run, "a", 0, 60) > 0.2
-    assert share(run, "a", 90, 120) < 0.05
+    runs = runs_of("brown-out")
+    plain, slow_calls, latency = (runs[name] for name in ("brown-out", "slow-calls", "latency"))
+    assert {run["success"] for run in runs.values()} == {1.0}
+    assert share(plain, "a", 90, 120) == 1.0
+    assert share(slow_calls, "a", 0, 60) == 1.0
+    assert share(slow_calls, "a", 90, 120) < 0.02
+    assert share(slow_calls, "a", 165, 180) == 1.0  # and it comes back
+    assert share(latency, "a", 0, 60) > 0.2
+    assert share(latency, "a", 90, 120) < 0.08  # it looks at the others with one request in twenty
 
 
 def test_rate_limit_squeeze_the_provider_is_kept_at_its_limit():
@@ -65,9 +70,7 @@ def test_retry_storm_three_layers_do_not_multiply():
     run = runs_of("retry-storm")["retry-storm"]
     assert run["layers"] == 3
     assert run["success"] == 0.0
-    floor = 3 * run["duration_s"]
-    assert run["upstream_calls"] <= 1.2 * run["requests"] + floor
-    assert run["amplification"] <= 1.2
+    assert 0 < run["upstream_calls"] <= 1.2 * run["requests"]
 
 
 def test_heavy_tail_hedging_cuts_the_slowest_thousandth_tenfold_for_five_per_cent_more():
@@ -76,6 +79,17 @@ def test_heavy_tail_hedging_cuts_the_slowest_thousandth_tenfold_for_five_per_cen
     assert plain["latency_s"]["p99_9"] == 2.0
     assert hedged["latency_s"]["p99_9"] <= plain["latency_s"]["p99_9"] / 10
     assert hedged["upstream_calls"] <= 1.05 * plain["upstream_calls"]
+
+
+def test_thundering_herd_no_second_outage_follows():
+    run = runs_of("thundering-herd", duration_s=150.0)["thundering-herd"]
+    assert run["success"] == 1.0
+    states = [one["state"] for one in run["breakers"] if one["at_s"] > 90]
+    assert states[-1] == "closed"
+    assert "open" not in states[states.index("closed") :]
+    assert "503" not in run["deployments"]["only"]["ends"]
+    busiest = max(sum(run["timeline"]["upstream_calls"]["only"][step : step + 5]) / 5 for step in range(90, 150))
+    assert busiest < 2 * 50
 
 
 @pytest.mark.parametrize("name", shipped())
