@@ -32,6 +32,7 @@ from asyncrouter.types.errors import (
 )
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
 from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.request import EMPTY
 from asyncrouter.types.response import Response, Usage
 from asyncrouter.types.tokens import text_tokens
 from asyncrouter.types.trace import Attempt, Outcome
@@ -168,6 +169,9 @@ class AttemptScope:
         """Record an attempt that the deadline, the caller or a plugin cut off: the breaker learns nothing of it."""
         state = self._state
         state.breaker.released(self._permit, now)
+        is_cancelled = now < self._course.deadline and not isinstance(error, PluginError)
+        if is_cancelled and self._partial is None:  # its upstream has read the prompt, and will not tell what that cost
+            self.took(Response(raw=EMPTY, deployment=state.deployment.name, model=state.deployment.model))
         if self._partial is not None:
             self._count_usage(self._partial)
         if now >= self._course.deadline:

@@ -76,4 +76,8 @@ async def test_a01_the_winner_of_a_hedge_is_the_one_that_is_told(faults):
         reply = await f.ask()
         assert (reply.model, reply.usage) == ("model-b", USED)
         assert reply.cost_usd == pytest.approx(B_USD)
-        assert f.router.metrics().deployments["a"].cancelled == 1
+        loser = f.router.metrics().deployments["a"]
+        assert (loser.cancelled, loser.output_tokens) == (1, 0)
+        assert loser.input_tokens == reply.trace.estimate.input_tokens > 0, "it has read the prompt at least"
+        assert loser.cost_usd == pytest.approx(loser.input_tokens * 100.0 / 1e6)
+        assert f.router.metrics().total.cost_usd == pytest.approx(B_USD + loser.cost_usd)

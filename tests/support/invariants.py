@@ -160,6 +160,9 @@ def i7_secrets(f: Any) -> None:
 def i8_accounts(f: Any) -> None:
     """Attempts as the providers saw them, as the traces hold them and as the counters say are the same."""
     f.check_accounts()
+    least = sum(_least_input_tokens(end, f.sent) for end in f.recorder.finished)
+    counted = f.router.metrics().total.input_tokens
+    assert counted >= least, f"I8: {counted} input tokens counted; winners and cancelled attempts had {least}"
     attempts = {end.request.id: list(end.trace.attempts) for end in f.recorder.finished}
     for request, made in attempts.items():
         sent = [one for one in f.sent if one.request == request]
@@ -169,6 +172,16 @@ def i8_accounts(f: Any) -> None:
     for call in f.calls:
         if call.response is not None and call.response.trace.attempts:
             _check_usage(winner_of(f, call.response), call.response, exact=call.policy != "continue")
+
+
+def _least_input_tokens(end: Any, sent: list[Sent]) -> int:
+    """Return what a call has taken at least: its winner what was told, who was cancelled an estimate."""
+    winner = end.response.usage.input_tokens if end.response is not None and end.trace.attempts else 0
+    cancelled = sum(one.outcome is Outcome.CANCELLED for one in end.trace.attempts)
+    if not cancelled:
+        return winner
+    told = [one.usage.input_tokens for one in sent if one.request == end.request.id and one.usage]
+    return winner + cancelled * min([end.trace.estimate.input_tokens, *told])
 
 
 def _check_request(request: str, attempts: list[Attempt], sent: list[Sent], *, exact: bool) -> None:
