@@ -32,9 +32,15 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def time_of_running_loop() -> Callable[[], float]:
-    """Return what tells the time of the loop that runs here, for those that stay on it: a quarter of the cost."""
+    """Return what tells the time of the loop that runs here, for those that stay on it.
+
+    asyncio's own loops tell ``time.monotonic``: asked directly it costs 0.05 µs, by the loop's method 0.1, and by
+    finding the loop first 0.25; a call asks nine times.
+    """
     loop = running_loop()
-    return anyio.current_time if loop is None else loop.time
+    if loop is None:
+        return anyio.current_time
+    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
 
 
 def _time_outside_asyncio() -> float:

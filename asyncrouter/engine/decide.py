@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable
+from typing import Any
 
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import Route
@@ -31,7 +33,8 @@ async def decide(
     """
     view = view or fleet
     if trace.estimate is None:
-        trace.estimate = await _estimate(request, route, fleet, trace)
+        estimate = _estimate(request, route, fleet, trace)
+        trace.estimate = await estimate if must_wait(estimate) else estimate
     candidates = route.pipeline.filter(request, route.group.deployments, view)
     if not candidates:
         return None
@@ -87,34 +90,47 @@ def expected_cost_usd(deployment: Deployment, estimate: Estimate, fleet: Fleet) 
     return deployment.price.cost_usd(estimate.input_tokens, output_tokens)
 
 
-async def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Estimate:
+def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Any:
+    """Return the estimate, or an awaitable of it where an estimator awaits something."""
     if request.complexity is not None:
         return _uninformed(request, request.complexity, "given by the caller", "caller")
     try:
-        estimate = await _asked(request, route)
-    except AsyncRouterError as error:  # fails open: a broken estimator must not lose the call
+        estimate = route.pipeline.estimate(request, route.group)
+    except AsyncRouterError as error:
+        return _unestimated(error, request, route, fleet, trace)
+    if must_wait(estimate):
+        return _awaited_estimate(estimate, request, route, fleet, trace)
+    return estimate or _unestimated(None, request, route, fleet, trace)
+
+
+async def _awaited_estimate(
+    waiting: Awaitable[Estimate | None], request: Request, route: Route, fleet: Fleet, trace: TraceBuilder
+) -> Estimate:
+    """Return what the estimators say that await something; they have ``estimate_s`` for it."""
+    estimate_s = route.group.timeouts.estimate_s
+    plugin, hook = ", ".join(route.pipeline.awaiting_estimators), "asyncrouter_estimate"
+    error: AsyncRouterError | None
+    error = PluginContractError(
+        f"plugin {plugin!r}, {hook}: no estimate within estimate_s = {estimate_s:g} s", plugin=plugin, hook=hook
+    )
+    try:
+        with cut_off_after(estimate_s):
+            if (estimate := await waiting) is not None:
+                return estimate
+            error = None
+    except AsyncRouterError as failure:
+        error = failure
+    return _unestimated(error, request, route, fleet, trace)
+
+
+def _unestimated(
+    error: AsyncRouterError | None, request: Request, route: Route, fleet: Fleet, trace: TraceBuilder
+) -> Estimate:
+    """Return what is assumed without an estimate: it fails open, a broken estimator must not lose the call."""
+    if error is not None:
         trace.notes.append(f"estimate failed, complexity {FALLBACK_COMPLEXITY} assumed: {error}")
         tell_failure(error, route, fleet)
-        estimate = None
-    return estimate or _uninformed(request, FALLBACK_COMPLEXITY, "no estimate", "default")
-
-
-async def _asked(request: Request, route: Route) -> Estimate | None:
-    """Return what the estimators say; those that await something have ``estimate_s`` for it."""
-    estimate: Estimate | None
-    estimate = answer = route.pipeline.estimate(request, route.group)
-    if not must_wait(answer):
-        return estimate
-    estimate_s = route.group.timeouts.estimate_s
-    with cut_off_after(estimate_s):
-        estimate = await answer
-        return estimate
-    plugin = ", ".join(route.pipeline.awaiting_estimators)
-    raise PluginContractError(
-        f"plugin {plugin!r}, asyncrouter_estimate: no estimate within estimate_s = {estimate_s:g} s",
-        plugin=plugin,
-        hook="asyncrouter_estimate",
-    )
+    return _uninformed(request, FALLBACK_COMPLEXITY, "no estimate", "default")
 
 
 def tell_failure(error: AsyncRouterError, route: Route, fleet: Fleet) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import attrs
 
@@ -126,7 +128,8 @@ class Engine:
         if response is None:
             return None
         course.in_hand = response  # better than none when the judge takes too long
-        verdict = await judge(course, step, response, self.fleet)
+        ask = step.route.pipeline.judge
+        verdict = ACCEPTED if ask is None else await judge(ask, course, step, response)
         if not verdict.accept:
             self.fleet[step.deployment.name].tally.rejected += 1
             revise(course, step, Outcome.REJECTED)
@@ -165,17 +168,14 @@ class Judged:
         return self.verdict.score or 0.0
 
 
-async def judge(course: Course, step: Step, response: Response, fleet: Fleet) -> Verdict:
-    """Return the judge's verdict; an answer that nobody judges, or that the judge fails on, is accepted."""
-    judge = step.route.pipeline.judge
-    if judge is None:
-        return ACCEPTED
+async def judge(ask: Callable[..., Any], course: Course, step: Step, response: Response) -> Verdict:
+    """Return the verdict of the compiled hook *ask*; an answer that nobody judges, or that it fails on, is accepted."""
     try:
-        answer = judge(course.request, response, course.trace)
+        answer = ask(course.request, response, course.trace)
         return (await answer if must_wait(answer) else answer) or ACCEPTED
     except AsyncRouterError as error:  # fails open: there is an answer, and no call is lost to a broken judge
         course.trace.notes.append(f"judge failed, answer accepted: {error}")
-        tell_failure(error, step.route, fleet)
+        tell_failure(error, step.route, course.fleet)
         return ACCEPTED
 
 
