@@ -6,7 +6,8 @@ In this order:
 2. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
    that is found out early.  One forced probe at a time, and each breaker rests for half of its ``open_s`` before;
 3. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
-4. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
+4. where the soonest is over its rate only, the request stands in line for its turn (:mod:`asyncrouter.engine.turns`);
+5. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from asyncrouter.engine import ends
 from asyncrouter.engine.route import Route
 from asyncrouter.engine.step import Step
+from asyncrouter.engine.turns import wait_for_turn
 from asyncrouter.state.breaker import PROBE_RECHECK_S
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.deployments import DeploymentView
@@ -46,11 +48,16 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
     for route, state in _forcible(found, now):
         if step := await course.enter(route, kind, "every deployment is set aside", state.deployment.name):
             return step
-    route, soonest = min(found, key=_ready_at)
+    found.sort(key=_turn_at)
+    route, soonest = found[0]
     breaker = soonest.breaker
     if breaker.is_ramping and soonest.ready_at == breaker.ready_at:
         await course.wait(breaker.take_turn(now) - now, counted=False)  # over the deadline: better at once than never
         return await course.enter(route, kind, reason, soonest.deployment.name)
+    if soonest.limits is not None and soonest.set_aside_until <= now:
+        if not await wait_for_turn(course, soonest.limits, [state for _route, state in found]):
+            raise course.exhausted()
+        return None
     delay_s, counted = _wait_s(soonest, now, course.deadline)
     if counted and course.trace.waits >= course.group.max_attempts:
         raise course.exhausted()
@@ -103,17 +110,16 @@ def _forcible(found: Sequence[Found], now: float) -> list[Found]:
 def _wait_s(state: DeploymentState, now: float, deadline: float) -> tuple[float, bool]:
     """Return for how long to wait for the deployment, and whether that counts as a round.
 
-    Waiting for one that is set aside does; waiting for one's turn within its rate, or for the end of another's probe,
-    does not.
+    Waiting for one that is set aside does; waiting for the end of another's probe does not.
     """
     delay_s = state.ready_at - now
     if state.breaker.is_probing:
         return max(delay_s, PROBE_RECHECK_S, min(LONGEST_LOOK_S, (deadline - now) / 2)), False
-    return delay_s, state.set_aside_until > now
+    return delay_s, True
 
 
-def _ready_at(found: Found) -> float:
-    return found[1].ready_at
+def _turn_at(found: Found) -> float:
+    return found[1].turn_at
 
 
 class PastSetAside:

@@ -200,7 +200,8 @@ class AttemptScope:
 
     def _note_pace(self, latency_s: float, now: float) -> None:
         """Let the group's hedges and an adaptive limit know the latency, where there are any."""
-        self._adapt(now)
+        if self._state.slots is not None:
+            self._adapt(now)
         hedge = self._step.route.hedge
         if hedge is not None and hedge.paces is not None:
             hedge.paces.observe(self._state.deployment.name, latency_s, now, streamed=self._course.request.stream)

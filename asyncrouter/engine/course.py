@@ -297,12 +297,18 @@ class Course:
         self.trace.notes.append("retry budget exhausted")
         return False
 
+    def fits(self, delay_s: float) -> bool:
+        """Whether a wait of *delay_s* ends before the deadline; noted when it does not."""
+        if self._fleet.now() + delay_s < self.deadline:
+            return True
+        self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
+        return False
+
     async def wait(self, delay_s: float, *, counted: bool = True, news: anyio.Event | None = None) -> bool:
         """Wait for *delay_s*, or until there are *news*; return ``False`` at once when that is over the deadline."""
-        until = self._fleet.now() + delay_s
-        if until >= self.deadline:
-            self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
+        if not self.fits(delay_s):
             return False
+        until = self._fleet.now() + delay_s
         if counted:
             self.trace.waiting(delay_s)
             self._again_later = None  # the permission is spent: the failures after this wait are asked about anew

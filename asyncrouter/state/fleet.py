@@ -62,9 +62,20 @@ class DeploymentState:
         return at
 
     @property
+    def turn_at(self) -> float:
+        """When whoever comes now may be let in, after those who wait for their turn within the rate."""
+        at = self.set_aside_until
+        return at if self.limits is None else max(at, self.limits.turn_at(self._clock.now()))
+
+    @property
     def crowding(self) -> float:
         """How long the line for a slot is; 0 while one is free, or when calls at once have no limit."""
         return 0.0 if self.slots is None else self.slots.crowding
+
+    @property
+    def waiting(self) -> int:
+        """The calls in line for a slot, or for their turn within the rate."""
+        return (0 if self.slots is None else self.slots.waiting) + (0 if self.limits is None else len(self.limits.line))
 
     def adopt(self, deployment: Deployment) -> None:
         """Go on as *deployment*, of the same name: counters stay, and all the rest where it is the same target."""
@@ -128,7 +139,7 @@ class DeploymentState:
             cost_usd=tally.cost_usd,
             latency_s=tally.latency.quantiles(),
             breaker=self.breaker.state,
-            waiting=0 if self.slots is None else self.slots.waiting,
+            waiting=self.waiting,
             slots=None if self.slots is None else self.slots.limit,
         )
 

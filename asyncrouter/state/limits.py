@@ -6,6 +6,7 @@ RateLimiter.  Large calls are not starved by small ones that way, and the rate i
 
 from __future__ import annotations
 
+from asyncrouter.state.line import Line, Turn
 from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Limits
 
@@ -46,6 +47,11 @@ class Bucket:
         missing = min(amount, self._size) - self._level
         return now if missing <= self._size * ROUNDING else now + missing / self._per_s
 
+    def turn_at(self, ahead: int, now: float) -> float:
+        """Return when one may be taken after *ahead* others: *now* or later."""
+        self._refill(now)
+        return now + max(0.0, 1 + ahead - self._level) / self._per_s
+
     def _refill(self, now: float) -> None:
         passed_s = max(0.0, now - self._updated)  # made outside of the event loop, it has seen another clock
         self._level = min(self._size, self._level + passed_s * self._per_s)
@@ -53,14 +59,18 @@ class Bucket:
 
 
 class RateLimits:
-    """Both buckets of one deployment, and what its upstream says; a limit that is not set costs nothing."""
+    """Both buckets of one deployment, and what its upstream says; a limit that is not set costs nothing.
 
-    __slots__ = ("_none_left_until", "_requests", "_tokens")
+    ``line``: the requests that wait for their turn.
+    """
+
+    __slots__ = ("_none_left_until", "_requests", "_tokens", "line")
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._requests = Bucket(limits.rpm, now) if limits.rpm else None
         self._tokens = Bucket(limits.tpm, now) if limits.tpm else None
         self._none_left_until = now
+        self.line = Line()
 
     def reserve(self, tokens: float, now: float) -> None:
         """Count one request of about so many tokens."""
@@ -73,11 +83,13 @@ class RateLimits:
         """Correct a reservation of *reserved* tokens to the *used* ones."""
         if self._tokens and used != reserved:
             self._tokens.take(used - reserved, now)
+            self._call_first()
 
     def hand_back(self, now: float) -> None:
         """Give back the request itself: the upstream never had it."""
         if self._requests:
             self._requests.take(-1, now)
+            self._call_first()
 
     def heed(self, told: Allowances, now: float) -> None:
         """Lower the buckets to what the upstream says is left; they are never raised by it."""
@@ -98,6 +110,20 @@ class RateLimits:
         if self._tokens:
             at = max(at, self._tokens.ready_at(tokens, now))
         return at
+
+    def turn_at(self, now: float) -> float:
+        """Return when whoever comes to the line now may have his turn, as far as requests per minute tell."""
+        at = self.ready_at(0, now)
+        return max(at, self._requests.turn_at(len(self.line), now)) if self._requests else at
+
+    def leave(self, turn: Turn) -> None:
+        """Let *turn* leave the line; who is first now is called."""
+        self.line.leave(turn)
+        self._call_first()
+
+    def _call_first(self) -> None:
+        if self.line.first is not None:
+            self.line.first.wake()
 
 
 def wait_s(told: Allowances, tokens: float) -> float:

@@ -1,47 +1,30 @@
 """The slots of one deployment: how many calls run at once, and who waits for a slot.
 
-Pure accounting: whoever waits brings a function that wakes it.  Nothing here belongs to an event loop.
+Pure accounting: nothing here waits.
 """
 
 from __future__ import annotations
 
-import bisect
-import itertools
-import operator
 from collections.abc import Callable
 
 from asyncrouter.state.gradient import Gradient
-
-_BY_PLACE = operator.attrgetter("place")
-
-
-class Turn:
-    """A place in the line.  ``granted``: a slot belongs to it now, and must be handed back."""
-
-    __slots__ = ("granted", "place", "wake")
-
-    def __init__(self, place: tuple[float, int], wake: Callable[[], None]) -> None:
-        self.place = place
-        self.wake = wake
-        self.granted = False
+from asyncrouter.state.line import Line, Turn
 
 
 class Slots:
-    """``limit`` slots and a line of at most ``queue`` calls.  First come, first served: by when the *request* came.
+    """``limit`` slots and a line of at most ``queue`` calls, which is empty whenever a slot is free.
 
-    A request that comes to the line a second time, after a failure or after looking elsewhere, has its old place again.
-    The line is empty whenever a slot is free.  With a *gradient* the limit is what it finds.
+    With a *gradient* the limit is what it finds.
     """
 
-    __slots__ = ("_line", "_numbers", "gradient", "in_use", "limit", "queue")
+    __slots__ = ("_line", "gradient", "in_use", "limit", "queue")
 
     def __init__(self, limit: int, queue: int, gradient: Gradient | None = None) -> None:
         self.limit = limit
         self.queue = queue
         self.gradient = gradient
         self.in_use = 0
-        self._line: list[Turn] = []
-        self._numbers = itertools.count()
+        self._line = Line()
 
     @property
     def waiting(self) -> int:
@@ -65,18 +48,14 @@ class Slots:
 
         Once a slot is granted to it, *wake* is called; :meth:`leave` ends the wait before that.
         """
-        if len(self._line) >= self.queue:
-            return None
-        turn = Turn((came_at, next(self._numbers)), wake)
-        bisect.insort(self._line, turn, key=_BY_PLACE)
-        return turn
+        return None if len(self._line) >= self.queue else self._line.join(came_at, wake)
 
     def leave(self, turn: Turn) -> None:
         """Give the place up, and the slot too if it was granted meanwhile."""
         if turn.granted:
             self.release()
         else:
-            del self._line[bisect.bisect_left(self._line, turn.place, key=_BY_PLACE)]
+            self._line.leave(turn)
 
     def release(self) -> None:
         """Hand a slot back: it goes to the first in line."""
@@ -98,7 +77,7 @@ class Slots:
 
     def _grant(self) -> None:
         while self._line and self.in_use < self.limit:
-            turn = self._line.pop(0)
+            turn = self._line.pop()
             self.in_use += 1
             turn.granted = True
             turn.wake()

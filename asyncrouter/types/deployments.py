@@ -48,8 +48,9 @@ class Price:
 class Limits:
     """What a deployment takes: requests and tokens per minute, calls at once.  ``None`` is no limit.
 
-    ``queue``: how many calls at most stand in line for one of the ``concurrency`` slots.  It bounds memory (8 KB a
-    waiting call, measured), not the wait: that is bounded by :attr:`Timeouts.queue_s` and the deadline.  ``adaptive``:
+    ``queue``: how many calls at most stand in line for one of the ``concurrency`` slots, and how many for their turn
+    within the rates.  It bounds memory (some KB a waiting call), not the wait: that is bounded by the deadline,
+    and for a slot by :attr:`Timeouts.queue_s`.  ``adaptive``:
     ``concurrency`` is only the most, and how many calls at once are good is found by the time that answers take.
     """
 

@@ -31,7 +31,7 @@ class DeploymentMetrics:
 
     ``calls`` counts attempts of every kind; ``failures``, ``cancelled`` and ``rejected`` how some of them ended;
     ``retries``, ``fallbacks``, ``cascades`` and ``hedges`` why some of them were made.  ``waiting``: calls in line for
-    a slot now; ``slots``: how many may run at once, ``None`` without a limit.
+    a slot, or for their turn within the rate; ``slots``: how many may run at once, ``None`` without a limit.
     """
 
     calls: int = 0

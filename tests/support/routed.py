@@ -93,6 +93,7 @@ class Routed:
             assert state.breaker._probe is None, name
             slots = state.slots
             assert slots is None or (slots.in_use, slots.waiting) == (0, 0), name
+            assert state.waiting == 0, name
 
     def check_accounts(self) -> None:
         """Every call has ended once, and what deployments, agents and observers tell is the same story."""

@@ -262,3 +262,16 @@ def test_ramps_go_by_the_requests_of_the_whole_fleet(fleet):
     breaker.succeeded(breaker.admit(101.0), 101.0)
     herd = [breaker.take_turn(101.0) for _ in range(500)]
     assert 1.0 < herd[-1] - herd[0] < 2.0
+
+
+def test_the_turn_of_a_deployment_is_the_latest_of_breaker_cooldown_and_line(clock):
+    state = state_of(clock, limits=Limits(rpm=60))
+    assert state.turn_at == 100.0
+    for _ in range(60):
+        state.limits.reserve(0, 100.0)
+    state.limits.line.join(0.0, lambda: None)
+    assert (state.ready_at, state.turn_at, state.waiting, state.metrics().waiting) == (101.0, 102.0, 1, 1)
+    state.cool_until(150.0)
+    assert state.turn_at == 150.0
+    assert state_of(clock).turn_at < 100.0
+    assert state_of(clock).waiting == 0

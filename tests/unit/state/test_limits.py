@@ -203,3 +203,42 @@ def test_the_wait_is_the_longer_of_both_and_no_longer_than_a_cooldown():
 def test_no_allowance_closes_a_deployment_for_longer_than_a_cooldown(remaining, reset_s, limit, tokens):
     allowance = Allowance(remaining, reset_s, limit)
     assert 0.0 <= wait_s(left(allowance, allowance), tokens) <= COOLDOWN_CAP_S
+
+
+# ------------------------------------------------------------------ the line
+
+
+def test_a_turn_comes_after_those_in_line():
+    limits = RateLimits(Limits(rpm=60), 0.0)
+    assert limits.turn_at(0.0) == 0.0
+    for _ in range(60):
+        limits.reserve(0, 0.0)
+    assert [limits.turn_at(0.0), limits.turn_at(0.5), limits.turn_at(9.0)] == [1.0, 1.0, 9.0]
+    for _ in range(70):
+        limits.line.join(0.0, lambda: None)
+    assert limits.turn_at(0.0) == 71.0 - 9.0
+    assert RateLimits(Limits(tpm=60), 0.0).turn_at(5.0) == 5.0
+    limits.close_until(300.0)
+    assert limits.turn_at(0.0) == 300.0
+
+
+def test_who_leaves_calls_who_is_first_then():
+    limits, called = RateLimits(Limits(rpm=1, tpm=60), 0.0), []
+    turns = [limits.line.join(came_at, lambda came_at=came_at: called.append(came_at)) for came_at in (3.0, 1.0, 2.0)]
+    assert limits.line.first is turns[1]
+    limits.leave(turns[1])
+    assert (called, len(limits.line)) == ([2.0], 2)
+    limits.leave(turns[0])
+    limits.leave(turns[2])
+    assert (called, limits.line.first) == ([2.0, 2.0], None)
+
+
+def test_what_is_given_back_calls_the_first():
+    limits, called = RateLimits(Limits(rpm=1, tpm=60), 0.0), []
+    limits.reserve(60, 0.0)
+    limits.line.join(0.0, lambda: called.append("called"))
+    limits.settle(60, 60, 0.0)
+    assert called == []
+    limits.settle(60, 0, 0.0)
+    limits.hand_back(0.0)
+    assert called == ["called"] * 2
