@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+import anyio
 import attrs
 
 from asyncrouter.engine.apart import GRACE_S, Apart
@@ -76,14 +77,15 @@ class OpenAttempt:
             if self.upstream is None:
                 request = self.step.route.prepared(self.course.request, deployment)
                 self.upstream = self.step.route.stream(request, deployment)
+            self.ended = True  # an iterator that raises, also when it is cut off, has ended
             with cut_off_after(min(until, self.course.deadline) - now) as cut:
                 chunk = await anext(self.upstream, None)
                 if chunk is None:
-                    self.ended = True
-                elif not isinstance(chunk, Chunk):
+                    return None
+                self.ended = False
+                if not isinstance(chunk, Chunk):
                     raise provider_fault(deployment, chunk)
-                else:
-                    self._note(chunk, fleet.now() - now if timeouts.min_chunks_per_s else None)
+                self._note(chunk, fleet.now() - now if timeouts.min_chunks_per_s else None)
                 return chunk
         except STRANGERS_FAULTS as error:
             if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
@@ -132,14 +134,17 @@ class OpenAttempt:
     async def _close_upstream(self, aclose: Any) -> None:
         notes, name = self.course.trace.notes, self.step.deployment.name
         try:
-            if self.ended:
-                await aclose()
-                return
-            closing = Apart(aclose, self.course.fleet.strays)
-            if await closing.ends_within(GRACE_S):
-                await closing.result()
+            if self.ended:  # there is nothing left to do for a generator
+                with anyio.move_on_after(GRACE_S, shield=True) as scope:
+                    await aclose()
+                closed = not scope.cancelled_caught
             else:
+                closing = Apart(aclose, self.course.fleet.strays)
+                closed = await closing.ends_within(GRACE_S)
+                if closed:
+                    await closing.result()
                 closing.cancel()
+            if not closed:
                 notes.append(f"{name} did not close its stream within {GRACE_S:g} s")
         except Exception as failure:  # how the call ended is decided already
             notes.append(f"{name}: {type(failure).__name__} while its stream was closed")

@@ -18,7 +18,7 @@ import invariants
 import pytest
 from openai_wire import script_of
 from routed import KEY, PROMPT, Routed, check_secrecy, routed
-from watched import Call, Sent, Surroundings, Watch
+from watched import Call, Sent, Surroundings, Watch, whole
 
 from asyncrouter.assembler import builtin_registry
 from asyncrouter.router import Router
@@ -391,7 +391,7 @@ def whole_text(script: Any) -> Any:
     chunks = [Chunk(one) for one in script.events if isinstance(one, Mapping)]
     if script.cut_after is not None or not (script.done or any(chunk.finish_reason for chunk in chunks)):
         return CUT
-    return "".join(chunk.text for chunk in chunks)
+    return whole(chunks)
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,7 @@ class Sent:
     @property
     def text(self) -> str:
         """The text that has come of it."""
-        return self.response.text if self.response else "".join(chunk.text for chunk in self.chunks)
+        return self.response.text if self.response else whole(self.chunks)
 
     @property
     def finish_reason(self) -> str | None:
@@ -188,5 +188,8 @@ def whole(chunks: Iterable[Chunk]) -> str:
     """Return the text that a reader of *chunks* holds at their end; a restart makes what came before void."""
     text = ""
     for chunk in chunks:
-        text = "" if chunk.kind == "restart" else text + chunk.text
+        if chunk.kind == "restart":
+            text = ""
+        elif not any(choice.get("index") for choice in chunk.raw.get("choices") or ()):  # of several, the first choice
+            text += chunk.text
     return text
