@@ -333,3 +333,10 @@ def test_an_unknown_option_and_what_is_no_function_are_refused_at_decoration():
 
 def test_retry_on_may_name_the_base_of_all_provider_errors(runner):
     assert runner.run(with_exponential_backoff(retry_on=ProviderError, **EXACT), Flaky(InvalidRequest("x"))) == "done"
+
+
+def test_the_cap_is_half_a_minute_by_default(monkeypatch):
+    sync = Sync(monkeypatch)
+    flaky = Flaky(*(ServerError("") for _ in range(7)))
+    assert sync.run(with_exponential_backoff(max_retries=7, **EXACT), flaky) == "done"
+    assert sync.slept == [1, 2, 4, 8, 16, 30, 30]

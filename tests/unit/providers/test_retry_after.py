@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +32,8 @@ NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
         ({"retry-after": "Sun, 06 Nov 1994 08:49:47 GMT"}, 10.0),
         ({"retry-after": "Sunday, 06-Nov-94 08:49:47 GMT"}, 10.0),
         ({"retry-after": "Sun Nov  6 08:49:47 1994"}, 10.0),
+        ({"retry-after": "Sun, 06 Nov 1994 10:49:47 +0200"}, 10.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:38 GMT"}, 1.0),
         ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, None),
         ({"retry-after": "Sun, 06 Nov 1994 08:49:27 GMT"}, None),
         ({"retry-after": "Sun, 99 Nov 1994 08:49:27 GMT"}, None),
@@ -43,6 +47,7 @@ NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}, 360.0),
         ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "6m0s"}, None),
         ({"x-ratelimit-reset-requests": "6m0s"}, None),
+        ({"x-ratelimit-remaining-requests": "0"}, None),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1700000000"}, None),
         (
             {
@@ -59,6 +64,18 @@ NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 def test_table(headers, wait_s):
     assert parse_retry_after(headers, NOW) == wait_s
     assert parse_retry_after(CIMultiDict({name.title(): value for name, value in headers.items()}), NOW) == wait_s
+
+
+@pytest.mark.parametrize("zone", ["UTC", "XYZ-5"])
+def test_a_date_without_a_zone_is_in_universal_time_wherever_this_machine_stands(monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert parse_retry_after({"retry-after": "Sun Nov  6 08:49:47 1994"}, NOW) == 10.0
+        assert parse_retry_after({"retry-after": "Sun, 06 Nov 1994 08:49:47 -0000"}, NOW) == 10.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_two_headers_that_contradict_each_other_count_as_none():

@@ -47,6 +47,22 @@ def test_a_new_breaker_lets_calls_in():
     assert all(breaker.admit(now) is not None for now in (0.0, 0.0, 100.0))
 
 
+@pytest.mark.parametrize("failing_probes", [0, 1])
+def test_what_a_call_tells_that_began_before_it_opened_and_closed_again_is_not_heard(failing_probes):
+    """Its permit is no other's, however often the breaker has opened and closed since."""
+    breaker = make(failures=1)
+    old = []
+    for _ in range(4):
+        old.append(breaker.admit(0.0))
+        fail(breaker, 0.0)
+        for _ in range(failing_probes):
+            probe(breaker, "failed")
+        now = probe(breaker)
+        for permit in old:
+            breaker.failed(permit, now)
+        assert breaker.state is CLOSED
+
+
 def test_so_many_failures_in_a_row_open_it():
     breaker = make(failures=3)
     fail(breaker, times=2)

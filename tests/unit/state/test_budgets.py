@@ -155,3 +155,25 @@ def test_the_demand_is_that_of_the_last_seconds():
     budget.draw(1.0)
     assert budget.demand(2.0) == 50 / TTL_S
     assert budget.demand(1.0 + 1.2 * TTL_S) == 0.0
+
+
+@pytest.mark.parametrize("floor", [1, 3])
+def test_the_floor_lets_so_many_begin_a_second_on_average(floor):
+    budget = RetryBudget(0.2, floor)
+    begun = 0
+    while withdraw(budget, 0.0):
+        budget.hand_back()
+        begun += 1
+    assert begun == floor * TTL_S
+
+
+def test_another_share_and_floor_hold_from_then_on():
+    budget = RetryBudget(0.2, floor=3)
+    for _ in range(100):
+        budget.first_attempt(0.0)
+    budget.adopt(0.1, 0)
+    assert granted(budget, 0.0) == 10
+    budget.adopt(0.1, 2)
+    for _ in range(10):
+        budget.hand_back()
+    assert granted(budget, 0.0) == 2

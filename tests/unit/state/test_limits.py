@@ -159,6 +159,15 @@ def test_a_request_that_was_never_sent_is_handed_back():
     RateLimits(Limits(), 0.0).hand_back(0.0)
 
 
+def test_one_request_is_handed_back_and_no_more():
+    limits = RateLimits(Limits(rpm=2), 0.0)
+    for _ in range(2):
+        limits.reserve(0, 0.0)
+    limits.hand_back(0.0)
+    limits.reserve(0, 0.0)
+    assert limits.ready_at(0, 0.0) == 30.0
+
+
 def test_what_is_left_lowers_the_level_and_never_raises_it():
     limits = RateLimits(Limits(rpm=60, tpm=600), 0.0)
     limits.heed(left(Allowance(3), Allowance(100)), 0.0)
