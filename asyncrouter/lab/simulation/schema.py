@@ -60,7 +60,8 @@ class UpstreamSettings:
     ``failure_rate`` of the calls fail with status 500, ``failure_s`` after they began; ``cut_rate`` of the streams
     break off midway.  ``concurrency``: calls it serves at once; beyond, ``when_full`` says whether it refuses with
     status 503 or slows down in proportion.  ``rpm`` and ``tpm``: beyond them it refuses with status 429, and a
-    Retry-After in whole seconds unless ``retry_after`` is false.
+    Retry-After in whole seconds unless ``retry_after`` is false; ``tells_limits``: each of its answers tells what is
+    left of them.
     """
 
     latency_s: Draw = attrs.field(default=LogNormal(median=0.6, sigma=0.4), validator=made)
@@ -73,6 +74,7 @@ class UpstreamSettings:
     rpm: float | None = attrs.field(default=None, validator=optional(checks.positive))
     tpm: float | None = attrs.field(default=None, validator=optional(checks.positive))
     retry_after: bool = attrs.field(default=True, validator=checks.flag)
+    tells_limits: bool = attrs.field(default=False, validator=checks.flag)
     phases: tuple[Phase, ...] = attrs.field(default=(), validator=made)
 
     def phase_at(self, now: float) -> Phase:

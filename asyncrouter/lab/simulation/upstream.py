@@ -11,6 +11,7 @@ import anyio
 
 from asyncrouter.lab.simulation.record import Now, UpstreamRecord
 from asyncrouter.lab.simulation.schema import Phase, UpstreamSettings
+from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import (
     ConnectionFailed,
@@ -59,6 +60,12 @@ class Rate:
         """Count *amount*."""
         self._full_at = max(self._full_at, now) + amount * self._each_s
 
+    def left(self, now: float) -> Allowance:
+        """Return what is left."""
+        used_s = max(0.0, self._full_at - now)
+        remaining = max(0, math.floor((MINUTE_S - used_s) / self._each_s))
+        return Allowance(remaining=remaining, reset_s=used_s, limit=MINUTE_S / self._each_s)
+
 
 class Upstream:
     """One simulated upstream: decides what becomes of each call, waits as long as it takes, and counts it."""
@@ -85,6 +92,13 @@ class Upstream:
             slowness *= max(1.0, self.record.in_flight / settings.concurrency)
         await anyio.sleep(slowness * settings.latency_s.sample(self._random))
         return slowness / settings.tokens_per_s if settings.tokens_per_s else 0.0
+
+    def allowances(self) -> Allowances | None:
+        """Return what is left of the limits, ``None`` when this upstream does not tell."""
+        if not self._settings.tells_limits:
+            return None
+        requests, tokens = (None if rate is None else rate.left(self._now()) for rate in (self._requests, self._tokens))
+        return Allowances(requests=requests, tokens=tokens)
 
     def is_cut(self) -> bool:
         """Whether this stream will break off midway."""
@@ -150,7 +164,13 @@ class SimulatedProvider:
             upstream.end(error)
             raise
         upstream.end(None)
-        return Response(raw=ANSWER, deployment=deployment.name, model=deployment.model, usage=Usage(*size))
+        return Response(
+            raw=ANSWER,
+            deployment=deployment.name,
+            model=deployment.model,
+            usage=Usage(*size),
+            allowances=upstream.allowances(),
+        )
 
     async def stream(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> AsyncGenerator[Chunk, None]:  # noqa: ARG002
         """Stream as the deployment's upstream does: :data:`PIECES` of text, the end, the usage."""
@@ -163,7 +183,7 @@ class SimulatedProvider:
                     raise StreamInterrupted("simulated cut")
                 if piece and token_s:
                     await anyio.sleep(token_s * size.output / PIECES)
-                yield Chunk(_piece(size.output // PIECES))
+                yield Chunk(_piece(size.output // PIECES), allowances=None if piece else upstream.allowances())
             yield Chunk(END)
             yield Chunk({"choices": [], "usage": {"prompt_tokens": size.input, "completion_tokens": size.output}})
         except BaseException as error:

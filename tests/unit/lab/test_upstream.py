@@ -14,6 +14,7 @@ from asyncrouter.lab.simulation.record import UpstreamRecord
 from asyncrouter.lab.simulation.schema import Phase, UpstreamSettings
 from asyncrouter.lab.simulation.upstream import PIECES, SIZE, Rate, SimulatedProvider, Size, Upstream
 from asyncrouter.testing import virtual_backend
+from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ConnectionFailed, Overloaded, ProviderError, RateLimited, StreamInterrupted
 from asyncrouter.types.request import Request
@@ -119,6 +120,22 @@ async def test_over_its_tokens_too():
     assert first is None
     assert isinstance(second, RateLimited)
     assert second.retry_after_s is None
+
+
+async def test_it_may_tell_what_is_left_of_its_limits():
+    tried = Tried(rpm=60, tpm=1000, tells_limits=True)
+    response = await tried.provider.complete(REQUEST, DEPLOYMENT, TIMEOUTS)
+    assert response.allowances == Allowances(
+        requests=Allowance(remaining=60, reset_s=0.0, limit=60.0),
+        tokens=Allowance(remaining=926, reset_s=pytest.approx(4.4), limit=pytest.approx(1000.0)),
+    )
+    chunks = [chunk async for chunk in tried.provider.stream(REQUEST, DEPLOYMENT, TIMEOUTS)]
+    assert chunks[0].allowances.requests.remaining == 60
+    assert {chunk.allowances for chunk in chunks[1:]} == {None}
+    silent = Tried(rpm=60)
+    assert (await silent.provider.complete(REQUEST, DEPLOYMENT, TIMEOUTS)).allowances is None
+    without = Tried(tells_limits=True)
+    assert (await without.provider.complete(REQUEST, DEPLOYMENT, TIMEOUTS)).allowances == Allowances()
 
 
 def test_a_rate_lets_a_minutes_worth_through_and_then_as_it_refills():
