@@ -47,8 +47,8 @@ from asyncrouter.testing import FakeProvider, Reply, VirtualClockLoop
 from asyncrouter.testing.wire import completion
 from asyncrouter.types.response import usage_of
 
-ORDERS = int(os.environ.get("ORDERS", "100"))
-SEEDS = os.environ.get("SEEDS", "2000")
+ORDERS = int(os.environ.get("ORDERS", "60"))
+SEEDS = os.environ.get("SEEDS", "1500")
 STEPS = 30
 DEADLINES_S = [0.5, 5.0, 60.0]
 NAMES = ("a", "b", "x")
@@ -166,7 +166,7 @@ GROUP = {
     "select": ["priority", "round_robin", "least_busy"],
 }
 LIMITS = [{}, {"concurrency": 1}, {"rpm": 6}, {"concurrency": 2, "tpm": 1000}]
-EVENTS = ["answer", "piece", "end", *FAILURES]
+EVENTS = [*["answer"] * 4, "piece", "end", *FAILURES]
 BURSTS = ["answer", "500", "429", "cut"]
 PAUSES_S = [0.1, 0.5, 1.0, 5.0, 30.0]
 PLUGINS = [Dawdling, Broken]
