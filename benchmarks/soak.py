@@ -303,7 +303,7 @@ def told(report: Report, arguments: argparse.Namespace) -> Mapping[str, Any]:
         "attempts": report.attempts,
         "ends": dict(report.ends.most_common()),
         "growth_mb_per_10000_calls": round(report.growth_mb, 3),
-        "resident_mb": [(calls, round(mb, 2)) for calls, mb in report.samples],
+        "resident_mb_after_calls": {calls: round(mb, 2) for calls, mb in report.samples},
         "left": report.left,
         "faults": report.faults,
         "seconds": round(report.seconds, 1),
