@@ -12,7 +12,7 @@ import pytest
 from routed import KEY, PROMPT, RawStreams, delta
 
 from asyncrouter import AllAttemptsFailed, ServerError, StreamInterrupted, hookimpl
-from asyncrouter.testing import Fail, Hang, Reply, Stream
+from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
 from asyncrouter.testing.http_script import Http, Reset, Sse, chunk, chunks, completion
 from asyncrouter.types.trace import Outcome
 
@@ -218,6 +218,22 @@ async def test_i8_an_attempt_recorded_wrongly(what):
             f.sent.append(attrs.evolve(f.sent[0], request="another"))
 
     await broken(check, words="^I8", script={"a": Fail(ServerError), "b": Reply()})
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_i8_tokens_that_were_not_counted(cancelled):
+    async def use(f):
+        task = f.begin()
+        await asyncio.sleep(1.0)
+        if cancelled:
+            task.cancel()
+        await asyncio.wait([task])
+
+    async def check(f):
+        for tally in (f.router.fleet.total, f.state("a").tally):
+            tally.input_tokens -= 1
+
+    await broken(check, words="^I8.*tokens", script=Slow(2.0), use=use)
 
 
 @pytest.mark.parametrize("usage", ["other", "unmarked"])
