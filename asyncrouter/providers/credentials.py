@@ -64,8 +64,8 @@ class Credentials:
     def noted(self, error: E, number: int, deployment: Deployment) -> E:
         """Return *error*, the upstream's answer to the key of that *number*, with what it means for the other keys.
 
-        A refused key is set aside.  Where others are ready, the error says how many and permits to ask again; where
-        none is, it names them all, and after how long the first may be tried again.
+        A refused key is set aside.  Where others are ready, the error names it, says how many there are and permits to
+        ask again; where none is, it names them all, and after how long the first may be tried again.
         """
         refusal = refusal_of(error, deployment.model)
         if refusal is None:
@@ -78,6 +78,7 @@ class Credentials:
         if error.other_keys:
             error.disposition = Disposition.RETRY
             error.retry_after_s = None  # this key's patience: the deployment need not wait
+            error.args = (f"{error}; it was the key of {self._keys[number].place}",)
             return error
         told_to_wait = error.retry_after_s is not None or isinstance(error, QuotaExhausted)
         if told_to_wait and (ring.size > 1 or error.retry_after_s is None):
