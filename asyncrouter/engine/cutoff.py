@@ -5,7 +5,7 @@ from outside is never swallowed.  Every request and every chunk of a stream is b
 against 9.9 for ``anyio.move_on_after`` and 7.7 for ``asyncio.timeout`` (CPU, Python 3.11).  On trio it is anyio's.
 
 Something that blocks the event loop lets timers fire late, at the side of answers that have come meanwhile and that no
-task has seen yet.  Who fires late gives them a moment, and tells how late it was.
+task has seen yet.  Who fires late gives them some turns of the loop, and tells how late it was.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import anyio
 
 LATE_S = 0.1
 """A timer that fires so much too late has waited for a blocked loop (asyncio's own ``slow_callback_duration``)."""
-MOMENT_S = 0.01
-"""How long answers that came while the loop was blocked have to reach their tasks: it takes a few turns of the loop."""
+TURNS = 20
+"""Turns of the loop that an answer which came while it was blocked has to reach its task; over HTTP it takes about six.
+
+Turns and no time: on a busy machine each may take long.
+"""
 
 
 class _AsyncioCutOff:
@@ -59,15 +62,23 @@ class _AsyncioCutOff:
             self._task.cancel()
 
     def _due(self) -> None:
-        """Cut, unless the loop is so late that something may have come meanwhile: then a moment later."""
+        """Cut, unless the loop is so late that something may have come meanwhile: then some turns later."""
         task, timer = self._task, self._timer
         assert task is not None  # noqa: S101 - on leaving, the timer is cancelled
         assert timer is not None  # noqa: S101 - it is what calls
         loop = task.get_loop()
         late_s = loop.time() - timer.when() + min(0.0, self._delay_s)
-        if late_s > LATE_S and not self.late_s:
+        if late_s > LATE_S:
             self.late_s = late_s
-            self._timer = loop.call_later(MOMENT_S, self._due)
+            self._wait(TURNS)
+        else:
+            self.cut()
+
+    def _wait(self, turns: int) -> None:
+        if self._task is None:  # what came meanwhile has reached it
+            return
+        if turns:
+            self._task.get_loop().call_soon(self._wait, turns - 1)
         else:
             self.cut()
 
