@@ -60,8 +60,8 @@ def simulate(
     if listed:
         _print_shipped(as_json=as_json)
         return
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise click.UsageError('--plot needs matplotlib; run: pip install "asyncrouter[lab]"')
+    if plot is not None:
+        _check_plot(plot)
     from asyncrouter.lab.simulation.run import simulate as run
 
     began, computed = time.perf_counter(), time.process_time()
@@ -75,11 +75,22 @@ def simulate(
             print_error_document(error)
         raise Failed(error) from error
     _tell_speed(outcomes, time.perf_counter() - began, time.process_time() - computed)
+    _print_outcomes(outcomes, as_json=as_json)
     if plot is not None:
         from asyncrouter.lab.simulation.plot import draw
 
-        draw(outcomes, plot)
-    _print_outcomes(outcomes, as_json=as_json)
+        try:
+            draw(outcomes, plot)
+        except OSError as error:
+            raise click.FileError(str(plot), error.strerror) from error
+
+
+def _check_plot(plot: Path) -> None:
+    """Refuse before the simulation what would fail after it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise click.UsageError('--plot needs matplotlib; run: pip install "asyncrouter[lab]"')
+    if not plot.absolute().parent.is_dir():
+        raise click.FileError(str(plot), "its folder does not exist")
 
 
 def _load(file: str | None, name: str | None, **over: float | None) -> tuple[Scenario, ...]:

@@ -7,9 +7,11 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -162,6 +164,20 @@ def test_a_picture_needs_matplotlib(scenario, capsys, monkeypatch):
     assert 'pip install "asyncrouter[lab]"' in capsys.readouterr().err
 
 
+def test_a_picture_that_cannot_be_written_is_an_error_told_in_a_line(scenario, tmp_path, capsys, monkeypatch):
+    assert simulate("--config", scenario, "--plot", "nowhere/course.png") == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "nowhere/course.png': its folder does not exist" in output.err
+    (tmp_path / "taken.png").mkdir()
+    assert simulate("--config", scenario, "--plot", "taken.png") == 2
+    monkeypatch.setattr("asyncrouter.lab.simulation.plot.draw", mock.Mock(side_effect=OSError(28, "No space left")))
+    assert simulate("--config", scenario, "--requests", "3", "--plot", "full.png") == 2
+    output = capsys.readouterr()
+    assert "answered" in output.out
+    assert "No space left" in output.err
+
+
 def test_without_a_picture_matplotlib_is_not_loaded(scenario):
     code = (
         "import sys; from asyncrouter.cli.app import run; code = run(sys.argv[1:]);"
@@ -171,10 +187,11 @@ def test_without_a_picture_matplotlib_is_not_loaded(scenario):
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
 
 
-def test_progress_is_shown_on_a_terminal_only(scenario):
+def on_terminal(*arguments, interrupt=False):
+    """Run with standard error on a terminal; return the exit code, standard output and what the terminal showed."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "asyncrouter", "lab", "simulate", "--config", scenario, "--json"],
+        [sys.executable, "-m", "asyncrouter", "lab", "simulate", *arguments],
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
@@ -184,11 +201,26 @@ def test_progress_is_shown_on_a_terminal_only(scenario):
         try:
             while piece := os.read(ours, 65536):
                 shown += piece
+                if interrupt and b"%" in shown:
+                    child.send_signal(signal.SIGINT)
+                    interrupt = False
         except OSError:  # how Linux says that the other side has closed
             pass
         out, _ = child.communicate()
     os.close(ours)
-    assert child.returncode == 0
+    return child.returncode, out, shown
+
+
+def test_progress_is_shown_on_a_terminal_only(scenario):
+    code, out, shown = on_terminal("--config", scenario, "--json")
+    assert code == 0
     assert json.loads(out)["scenario"] == "tried"
     assert b"turns" in shown
     assert b"%" in shown
+
+
+def test_an_interrupt_ends_it(scenario):
+    code, out, shown = on_terminal("--config", scenario, "--duration", "1e9", interrupt=True)
+    assert (code, out) == (130, b"")
+    assert b"interrupted" in shown
+    assert b"Traceback" not in shown

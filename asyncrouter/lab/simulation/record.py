@@ -92,7 +92,7 @@ class BreakerWatch:
     def asyncrouter_observe(self, event: Event) -> None:
         """Note a breaker's change."""
         if isinstance(event, BreakerChanged):
-            self.changes.append(Change(self._now(), event.deployment, event.after))
+            self.changes.append(Change(self._now(), event.deployment, str(event.after)))
 
 
 class RequestRecord:
