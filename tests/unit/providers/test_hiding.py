@@ -45,6 +45,24 @@ def test_runs_of_two_messages_that_meet_are_one():
     )
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text", "shown"),
+    [
+        ("xxxxxxxxxxxxxxxxABCDEFGHIJKLMNOPyyyy", "ABCDEFGHIJKLMNOPxxxx", f"{QUOTED}xxxx"),
+        ("ABCDEFGHIJKLMNOP1a2b3c", "ABCDEFGHIJKLMNOP123", f"{QUOTED}23"),
+        ("ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOPQ", "ABCDEFGHIJKLMNOPQ!", f"{QUOTED}!"),
+    ],
+)
+def test_a_run_ends_where_the_prompt_goes_on_otherwise(prompt, text, shown):
+    assert struck(text, prompt) == shown
+
+
+def test_what_follows_a_quotation_is_shown_up_to_the_limit():
+    rest = " is wrong: " + "z" * 480
+    assert struck(LONG + rest, LONG) == QUOTED + rest
+    assert struck("z" * 9 + LONG[:RUN], LONG, limit=9) == "z" * 9 + "…", "what was not examined is not shown"
+
+
 def test_an_image_and_tool_arguments_are_part_of_the_prompt():
     image = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg"
     parts = [{"type": "text", "text": LONG}, {"type": "image_url", "image_url": {"url": image}}]

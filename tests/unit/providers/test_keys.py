@@ -62,6 +62,12 @@ def test_a_refusal_for_one_model_is_none_for_the_others():
     assert (ring.choose("n", 1.0), ring.choose("n", 20.0), ring.choose("m", 20.0)) == (1, 0, 1)
 
 
+def test_a_key_is_ready_at_the_moment_at_which_its_time_is_over():
+    ring = KeyRing(2)
+    ring.set_aside(0, Refusal(5, ALL), 0.0)
+    assert [ring.ready("m", now) for now in (4.9, 5.0)] == [1, 2]
+
+
 def test_when_none_is_ready_the_soonest_is_sent_all_the_same():
     ring = KeyRing(3)
     for key, wait_s in enumerate((300, 5, 60)):
