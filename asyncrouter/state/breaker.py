@@ -1,9 +1,9 @@
 """The circuit breaker of one deployment.
 
-Closed: calls pass.  It opens after so many failures in a row, when too large a share of a window's calls failed, or,
-where ``slow_s`` is set, when too large a share of its answers was slow.  Open: no call passes until its time is over;
-the time doubles with each opening in a row and is drawn with equal jitter (half fixed, half random: AWS Architecture
-Blog, "Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one probe at a time; its
+Closed: calls pass.  It opens after so many failures in a row, or when too large a share of a window's calls failed;
+where ``slow_s`` is set, for slow answers in the same way.  Open: no call passes until its time is over; the time
+doubles with each opening in a row and is drawn with equal jitter (half fixed, half random: AWS Architecture Blog,
+"Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one probe at a time; its
 success closes, its failure (or slowness) opens again, never for less than what was left, and any other end (the caller
 left, or the request itself was at fault) gives the probe back.  Closed again: calls come back by and by
 (:mod:`asyncrouter.state.ramp`).
@@ -48,8 +48,8 @@ class Breaker:
     """
 
     __slots__ = ("_answered_at", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe",
-                 "_ramp", "_random", "_speeds", "_until", "opened_at", "ready_at", "settings", "state",
-                 "too_slow")  # fmt: skip
+                 "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "opened_at", "ready_at", "settings",
+                 "state", "too_slow")  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Breaker:
         self._counts = SlidingCounts(settings.window_s)
         self._speeds = SlidingCounts(settings.window_s)
         self._failures_in_a_row = 0
+        self._slow_in_a_row = 0
         self._openings_in_a_row = 0
         self._answered_at = ALWAYS
         self._epoch: Permit = 0
@@ -146,10 +147,13 @@ class Breaker:
         if slow_s is None or permit != self._epoch:
             return
         slow = latency_s > slow_s
-        if self._probe is None:
-            self._speeds.add(now, first=not slow, second=slow)
-            slow = slow and self._reaches(self.settings.slow_ratio, self._speeds, now)
-        if slow:
+        self._slow_in_a_row = self._slow_in_a_row + 1 if slow else 0
+        self._speeds.add(now, first=not slow, second=slow)
+        if slow and (
+            self._probe is not None
+            or self._slow_in_a_row >= self.settings.failures
+            or self._reaches(self.settings.slow_ratio, self._speeds, now)
+        ):
             self._open(now, too_slow=True)
 
     def failed(self, permit: Permit, now: float) -> None:
@@ -209,7 +213,7 @@ class Breaker:
         self.too_slow = False
         self.ready_at = self._until = ALWAYS
         self._probe = None
-        self._failures_in_a_row = self._openings_in_a_row = 0
+        self._failures_in_a_row = self._slow_in_a_row = self._openings_in_a_row = 0
         self._counts.clear()
         self._speeds.clear()
         self._epoch += 1

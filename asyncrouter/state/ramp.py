@@ -42,7 +42,7 @@ class Ramp:
         turn = max(now, self.next_at)
         grown = min(1.0, (turn - self._began_at) / self._length_s)
         per_s = max(LEAST_PER_S, self._demand(now) * (START + (PEAK - START) * grown))
-        self.next_at = turn + self._random.uniform(0.5, 1.5) / per_s
+        self.next_at = turn + self._random.uniform(0.75, 1.25) / per_s
         return turn
 
     def is_over(self, now: float) -> bool:

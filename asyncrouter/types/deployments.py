@@ -86,9 +86,9 @@ class BreakerSettings:
     """When a deployment is set aside, for how long, and how it comes back.
 
     It opens after ``failures`` in a row, or when at least ``ratio`` of the calls of the last ``window_s`` seconds
-    failed, or ``slow_ratio`` of its answers took longer than ``slow_s``, and there were at least ``min_calls``; it
-    stays open for ``open_s``, doubling up to ``open_cap_s``.  Afterwards calls come back over ``ramp_s``, 0 being at
-    once.  Without ``slow_s`` no answer is too slow.
+    failed and there were at least ``min_calls``; in the same way for answers that took longer than ``slow_s``, with
+    ``slow_ratio``.  It stays open for ``open_s``, doubling up to ``open_cap_s``.  Afterwards calls come back over
+    ``ramp_s``, 0 being at once.  Without ``slow_s`` no answer is too slow.
     """
 
     failures: int = 5

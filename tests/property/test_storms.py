@@ -21,7 +21,7 @@ def anyio_backend():
     return virtual_backend
 
 
-async def storm(failing, latency_s, names=("a",), seconds=SECONDS, **group):
+async def storm(failing, latency_s, names=("a",), *, seconds=SECONDS, rate=RATE, streamed=False, **group):
     """Send requests at an even rate to deployments that fail so often; return provider, metrics and answers."""
     dice = random.Random(1)  # noqa: S311 - repeatable
 
@@ -39,15 +39,19 @@ async def storm(failing, latency_s, names=("a",), seconds=SECONDS, **group):
 
     async def one(router):
         try:
-            answers.append((await router.generate("hi")).text)
+            if streamed:
+                async with router.stream("hi") as stream:
+                    answers.append("".join([chunk.text async for chunk in stream]))
+            else:
+                answers.append((await router.generate("hi")).text)
         except AsyncRouterError as error:
             answers.append(type(error).__name__)
 
     async with Router.from_config(config) as router:
         async with anyio.create_task_group() as requests:
-            for _ in range(RATE * seconds):
+            for _ in range(rate * seconds):
                 requests.start_soon(one, router)
-                await anyio.sleep(1 / RATE)
+                await anyio.sleep(1 / rate)
         return provider, router.metrics(), answers
 
 
@@ -68,6 +72,16 @@ async def test_with_everything_down_the_breakers_spare_the_upstream(latency_s):
     assert "ok" not in answers
     assert len(provider.calls) <= (0.1 if latency_s == 0.0 else 0.4) * REQUESTS  # slow failures are found out late
     assert {one.breaker for one in metrics.deployments.values()} <= {BreakerState.OPEN, BreakerState.HALF_OPEN}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("latency_s", [5.0, 15.0, 20.0])
+@pytest.mark.parametrize("names", ["ab", "abc"])
+async def test_failures_that_are_slow_in_coming_do_not_multiply_either(names, latency_s, streamed):
+    """A minute: unbounded, fallbacks alone would make 1.5 to 2 calls a request where three deployments fail so late."""
+    provider, _metrics, answers = await storm(1.0, latency_s, tuple(names), seconds=60, rate=50, streamed=streamed)
+    assert len(answers) == 3000
+    assert len(provider.calls) <= 1.2 * 3000 + 3
 
 
 async def test_one_of_three_down_costs_no_request():

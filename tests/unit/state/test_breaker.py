@@ -279,10 +279,23 @@ def slow(breaker, times, now=0.0, latency_s=9.0):
         breaker.succeeded(permit, now)
 
 
-def test_too_many_slow_answers_open_it():
+def test_so_many_slow_answers_in_a_row_open_it():
+    breaker = make(slow_s=3.0, failures=5)
+    slow(breaker, 4)
+    slow(breaker, 1, latency_s=1.0)
+    slow(breaker, 4)
+    fail(breaker)  # tells nothing of the speed
+    assert breaker.state is CLOSED
+    slow(breaker, 1)
+    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+
+
+def test_too_large_a_share_of_slow_answers_opens_it():
     breaker = make(slow_s=3.0, slow_ratio=0.5, min_calls=20)
-    slow(breaker, 10, latency_s=1.0)
-    slow(breaker, 9)
+    for _ in range(9):
+        slow(breaker, 1, latency_s=1.0)
+        slow(breaker, 1)
+    slow(breaker, 1, latency_s=1.0)
     assert breaker.state is CLOSED
     slow(breaker, 1)
     assert (breaker.state, breaker.too_slow) == (OPEN, True)
@@ -298,7 +311,7 @@ def test_an_answer_in_just_the_time_allowed_is_not_slow():
 
 
 def test_the_share_of_slow_answers_is_one_of_the_window():
-    breaker = make(slow_s=3.0, window_s=30.0)
+    breaker = make(slow_s=3.0, window_s=30.0, failures=1000)
     slow(breaker, 100, now=0.0, latency_s=1.0)
     slow(breaker, 30, now=20.0)
     assert breaker.state is CLOSED
@@ -313,7 +326,7 @@ def test_without_a_bound_no_answer_is_slow():
 
 
 def test_slow_answers_and_failures_are_counted_apart():
-    breaker = make(slow_s=3.0, failures=100, min_calls=20)
+    breaker = make(slow_s=3.0, failures=10, min_calls=20)
     slow(breaker, 9)
     fail(breaker, times=8)
     assert breaker.state is CLOSED
@@ -498,7 +511,7 @@ def test_another_upstream_begins_without_a_past():
 class BreakerMachine(RuleBasedStateMachine):
     """Any order of calls, ends, passes and time.
 
-    The model knows rows of failures and slow probes only: ``min_calls`` is out of reach.
+    The model knows rows only, of failures and of slow answers: ``min_calls`` is out of reach.
     """
 
     @initialize(
@@ -513,7 +526,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker = make(seed, slow_s=3.0, min_calls=10**9, **settings)
         self.failures, self.open_s, self.cap = failures, open_s, cap
         self.now = 1000.0
-        self.state, self.generation, self.row, self.openings = CLOSED, 0, 0, 0
+        self.state, self.generation, self.row, self.slow_row, self.openings = CLOSED, 0, 0, 0, 0
         self.out = []  # permits, each with the generation it was let in, and whether it is a probe
         self.until = self.opened_at = ALWAYS
         self.slow = False
@@ -554,13 +567,14 @@ class BreakerMachine(RuleBasedStateMachine):
             getattr(self.breaker, end)(permit, self.now)
         if generation != self.generation:
             assert self.breaker.ready_at == before
-        elif end == "slowly" and is_probe:
+        elif end == "slowly" and (is_probe or self.slow_row + 1 >= self.failures):
             self.open(slow=True)
         elif end in {"succeeded", "slowly"}:
             self.row = 0
+            self.slow_row += end == "slowly"
             if is_probe:
                 self.move(CLOSED)
-                self.openings, self.until, self.slow = 0, ALWAYS, False
+                self.openings, self.until, self.slow, self.slow_row = 0, ALWAYS, False, 0
         elif end == "released":
             assert self.breaker.ready_at == (max(self.now, self.until) if is_probe else before)
         elif is_probe:

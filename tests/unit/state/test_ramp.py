@@ -45,7 +45,7 @@ def test_the_turns_are_spaced_at_random():
     gaps = [b - a for a, b in itertools.pairwise(first[6:])]
     assert first != second
     assert first == turns(ramp(100.0, 1), 50)
-    assert max(gaps) > 2 * min(gaps)
+    assert max(gaps) > 1.5 * min(gaps)
 
 
 def test_it_follows_the_demand_of_the_moment():
