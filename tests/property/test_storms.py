@@ -74,12 +74,10 @@ async def test_with_everything_down_the_breakers_spare_the_upstream(latency_s):
     assert {one.breaker for one in metrics.deployments.values()} <= {BreakerState.OPEN, BreakerState.HALF_OPEN}
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("latency_s", [5.0, 15.0, 20.0])
-@pytest.mark.parametrize("names", ["ab", "abc"])
-async def test_failures_that_are_slow_in_coming_do_not_multiply_either(names, latency_s, streamed):
+@pytest.mark.parametrize(("latency_s", "streamed"), [(15.0, True), (20.0, False)])
+async def test_failures_that_are_slow_in_coming_do_not_multiply_either(latency_s, streamed):
     """A minute: unbounded, fallbacks alone would make 1.5 to 2 calls a request where three deployments fail so late."""
-    provider, _metrics, answers = await storm(1.0, latency_s, tuple(names), seconds=60, rate=50, streamed=streamed)
+    provider, _metrics, answers = await storm(1.0, latency_s, tuple("abc"), seconds=60, rate=50, streamed=streamed)
     assert len(answers) == 3000
     assert len(provider.calls) <= 1.2 * 3000 + 3
 
