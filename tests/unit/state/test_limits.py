@@ -52,6 +52,13 @@ def test_a_clock_that_begins_anew_takes_nothing_away():
     assert bucket.ready_at(1.0, 5.0) == 6.0
 
 
+def test_a_turn_after_others_is_told_by_what_has_come_in_since():
+    bucket = Bucket(60.0, now=0.0)
+    bucket.take(60.0, 0.0)
+    assert [bucket.turn_at(ahead, 0.0) for ahead in (0, 4)] == [1.0, 5.0]
+    assert [bucket.turn_at(ahead, 3.0) for ahead in (0, 4)] == [3.0, 5.0]
+
+
 def test_less_than_one_a_minute_works():
     limits = RateLimits(Limits(rpm=0.5), 0.0)
     assert limits.ready_at(0, 0.0) == 0.0
@@ -202,7 +209,7 @@ def test_the_wait_is_the_longer_of_both_and_no_longer_than_a_cooldown():
     assert wait_s(left(Allowance(0, 30.0, 60)), 100) == 0.5
     assert wait_s(left(Allowance(0, 30.0, 60), Allowance(0, 60.0, 600)), 100) == 10.0
     assert wait_s(left(tokens=Allowance(0, 60.0, 600)), 0) == 0.1
-    assert wait_s(left(Allowance(0, 86_400.0)), 100) == COOLDOWN_CAP_S
+    assert wait_s(left(Allowance(0, 86_400.0)), 100) == COOLDOWN_CAP_S == 300.0
 
 
 @given(
