@@ -86,7 +86,9 @@ class DeploymentState:
             self.latency_s = self.output_tokens = None
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
-            self.limits = _limits(deployment, self._clock.now())
+            limits, self.limits = self.limits, _limits(deployment, self._clock.now())
+            if limits is not None:
+                limits.call_first()
             self.slots = _slots(deployment, self.slots)
 
     def is_free_but_for_breaker(self, now: float) -> bool:

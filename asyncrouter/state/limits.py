@@ -83,13 +83,13 @@ class RateLimits:
         """Correct a reservation of *reserved* tokens to the *used* ones."""
         if self._tokens and used != reserved:
             self._tokens.take(used - reserved, now)
-            self._call_first()
+            self.call_first()
 
     def hand_back(self, now: float) -> None:
         """Give back the request itself: the upstream never had it."""
         if self._requests:
             self._requests.take(-1, now)
-            self._call_first()
+            self.call_first()
 
     def heed(self, told: Allowances, now: float) -> None:
         """Lower the buckets to what the upstream says is left; they are never raised by it."""
@@ -119,9 +119,10 @@ class RateLimits:
     def leave(self, turn: Turn) -> None:
         """Let *turn* leave the line; who is first now is called."""
         self.line.leave(turn)
-        self._call_first()
+        self.call_first()
 
-    def _call_first(self) -> None:
+    def call_first(self) -> None:
+        """Let the first in line look anew at when its turn is."""
         if self.line.first is not None:
             self.line.first.wake()
 

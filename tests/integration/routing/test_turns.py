@@ -152,3 +152,24 @@ async def test_metrics_tell_who_waits_for_his_turn():
             assert r.router.metrics().deployments["a"].waiting == 3
             await anyio.sleep(1.0)
             assert r.router.metrics().deployments["a"].waiting == 2
+
+
+async def test_another_configuration_lets_all_who_wait_go_on():
+    async with routed(groups=ALONE, deployments={"a": {"limits": {"rpm": 1}}}) as r:
+        await r.ask()
+
+        async def lift():
+            await anyio.sleep(5.0)
+            await r.router.reconfigure(
+                {
+                    "providers": {"fake": r.provider},
+                    "deployments": {"a": {"provider": "fake", "model": "model-a"}},
+                    "groups": ALONE,
+                }
+            )
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lift)
+            for _ in range(5):
+                tasks.start_soon(r.ask)
+        assert anyio.current_time() == 5.0

@@ -275,3 +275,13 @@ def test_the_turn_of_a_deployment_is_the_latest_of_breaker_cooldown_and_line(clo
     assert state.turn_at == 150.0
     assert state_of(clock).turn_at < 100.0
     assert state_of(clock).waiting == 0
+
+
+def test_who_waits_for_his_turn_hears_of_other_limits(clock):
+    state = state_of(clock, limits=Limits(rpm=1))
+    called = []
+    state.limits.line.join(0.0, lambda: called.append("called"))
+    state.adopt(deployment(limits=Limits(rpm=1), weight=2.0))
+    assert called == []
+    state.adopt(deployment())
+    assert (called, state.limits) == (["called"], None)

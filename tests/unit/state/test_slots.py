@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from asyncrouter.state.gradient import ANSWERS, CEILING, Gradient
 from asyncrouter.state.slots import Slots
 
 
@@ -92,6 +93,21 @@ def test_more_slots_call_those_in_line_and_fewer_wait_for_calls_to_end():
         assert (woken, slots.waiting) == ([0, 1], 1)
     slots.release()
     assert (woken, slots.in_use) == ([0, 1, 2], 1)
+
+
+def test_a_gradient_sets_the_limit_and_those_in_line_have_what_it_finds():
+    gradient = Gradient(CEILING)
+    slots = Slots(gradient.limit, 10, gradient)
+    for _ in range(3):
+        slots.take()
+    woken = in_line(slots, 1.0, 2.0, 3.0)
+    for now in range(2 * ANSWERS):
+        slots.adapt(gradient, float(now), now + 1.0, dropped=False)
+    assert (slots.limit, gradient.limit, slots.in_use, woken) == (5, 5, 5, [0, 1])
+    slots.adapt(gradient, 99.0, 100.0, dropped=True)
+    assert slots.limit == 4
+    slots.resize(7, 10)
+    assert (slots.gradient, woken) == (None, [0, 1, 2])
 
 
 def test_crowding_is_the_length_of_the_line_in_rounds():
