@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import anyio
+import anyio.lowlevel
 import pytest
 from routed import ROLE, STOP, RawStreams, delta, routed
 
@@ -182,6 +183,22 @@ async def test_the_shared_budget_bounds_hedges_too():
             for _ in range(10):
                 tasks.start_soon(r.ask)
         assert r.called.count("b") == 2
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+async def test_a_hedge_that_cannot_begin_costs_nothing(streamed):
+    """The second deployment has no free slot, and a hedge stands in no line."""
+    hedge = {"at": 0.5, "max_extra_load": 0.05}
+    groups = {"chat": {"deployments": ["a", "b"], "hedge": hedge}}
+    async with routed({"a": Slow(1.0), "b": Slow(5.0)}, groups=groups,
+                      deployments={"b": {"limits": {"concurrency": 1}}}, alive=False) as r:  # fmt: skip
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: r.ask(model="b"))
+            await anyio.lowlevel.checkpoint()
+            budget = r.router._routes.find("chat").hedge.budget
+            budget._earned = 1.0
+            assert told(await ask_or_read(r, streamed)) == {"a": ("first", "ok")}
+            assert budget._earned == pytest.approx(1.0)
 
 
 async def test_without_a_second_deployment_nothing_is_hedged():
