@@ -104,6 +104,11 @@ def test_it_forgets_what_is_older_than_two_spans():
     assert quantile.value(now) == about(1.0)
 
 
+def test_however_many_come_the_last_span_counts():
+    quantile, now = seen([9.0] * 50 + [1.0] * 500, q=1.0, every_s=SPAN_S / 600)
+    assert quantile.value(now) == about(9.0)
+
+
 def test_but_not_what_it_needs_where_answers_are_rare():
     quantile, now = seen([2.0] * 25, every_s=60.0)
     assert quantile.value(now) == about(2.0)
