@@ -198,6 +198,16 @@ async def test_what_another_key_would_not_cure_leaves_the_key_in_use(call, optio
     assert sent(server) == ["one", "one"]
 
 
+async def test_what_is_left_of_one_keys_limits_says_nothing_of_the_deployments(call, options):
+    limited = said(429, x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="20s")
+    async with ScriptedServer(limited) as server:
+        provider = call.provider(server, **options)
+        assert [(await fails(provider, RateLimited)).allowances for _ in KEYS] == [None] * 3
+        (key, *_) = KEYS
+        provider = call.provider(server, api_key=lambda: key)
+        assert (await fails(provider, RateLimited)).allowances is not None
+
+
 async def test_a_callable_that_fails_is_a_key_that_is_refused(call):
     def broken():
         raise RuntimeError("key-three")
