@@ -32,7 +32,8 @@ async def wait_for_turn(course: Course, limits: RateLimits, states: Sequence[Dep
         return False
     if not course.fits(state.ready_at - now):
         return False
-    turn = limits.line.join(course.trace.started_at, _nobody)
+    called = anyio.Event()
+    turn = limits.line.join(course.trace.started_at, called.set)
     try:
         while True:
             until = min((one.ready_at for one in others if one.limits is None or not one.limits.line), default=NEVER)
@@ -40,15 +41,11 @@ async def wait_for_turn(course: Course, limits: RateLimits, states: Sequence[Dep
                 until = min(until, state.ready_at)
             if until <= now:
                 return True
-            called = anyio.Event()
-            turn.wake = called.set
             with cut_off_after(until - now):
                 await called.wait()
+                called = anyio.Event()
+                turn.wake = called.set
             now = course.fleet.now()
     finally:
         limits.leave(turn)
         course.trace.waited_s += course.fleet.now() - began
-
-
-def _nobody() -> None:
-    """Wake nobody."""
