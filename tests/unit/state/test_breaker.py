@@ -422,6 +422,43 @@ def test_a_breaker_that_opens_again_for_less_keeps_the_longer_time():
     assert breaker.ready_at == until
 
 
+def test_other_settings_are_held_against_what_comes_after():
+    breaker = make(failures=1000, min_calls=4, ratio=0.5, window_s=30.0)
+    fail(breaker, 0.0, times=3)
+    breaker.adopt(BreakerSettings(failures=1000, min_calls=4, ratio=0.5, window_s=60.0, slow_s=1.0, slow_ratio=0.5))
+    fail(breaker, 0.0, times=3)
+    assert breaker.state is CLOSED, "what came before was counted in another window"
+    fail(breaker, 0.0)
+    assert breaker.state is OPEN
+
+
+def test_other_settings_are_held_against_how_long_answers_take():
+    breaker = make(min_calls=2)
+    breaker.adopt(BreakerSettings(min_calls=2, slow_s=1.0, slow_ratio=0.5))
+    for _ in range(2):
+        permit = breaker.admit(0.0)
+        breaker.succeeded(permit, 0.0)
+        breaker.took(permit, 9.0, 0.0)
+    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+
+
+def test_the_same_settings_forget_nothing():
+    breaker = make(failures=1000, min_calls=4, ratio=0.5)
+    fail(breaker, 0.0, times=3)
+    breaker.adopt(breaker.settings)
+    fail(breaker, 0.0)
+    assert breaker.state is OPEN
+
+
+def test_without_anybody_who_counts_the_requests_a_ramp_lets_in_five_a_second():
+    breaker = make(failures=1, ramp_s=10.0)
+    fail(breaker)
+    now = probe(breaker)
+    turns = [breaker.take_turn(now) - now for _ in range(25)]
+    assert turns[:5] == [0.0] * 5
+    assert turns[-1] == pytest.approx(19 / 5.0, rel=0.15)
+
+
 # ------------------------------------------------------------------ what is known, and what comes back
 
 

@@ -59,6 +59,20 @@ def test_a_turn_after_others_is_told_by_what_has_come_in_since():
     assert [bucket.turn_at(ahead, 3.0) for ahead in (0, 4)] == [3.0, 5.0]
 
 
+def test_a_turn_comes_the_sooner_the_higher_the_rate():
+    bucket = Bucket(120.0, now=0.0)
+    bucket.take(120.0, 0.0)
+    assert [bucket.turn_at(ahead, 0.0) for ahead in (0, 3)] == [0.5, 2.0]
+
+
+def test_a_turn_needs_no_token_to_be_left_but_none_to_be_owed():
+    limits = RateLimits(Limits(tpm=60), 0.0)
+    limits.reserve(60, 0.0)
+    assert limits.turn_at(0.0) == 0.0
+    limits.reserve(1, 0.0)
+    assert limits.turn_at(0.0) == 1.0
+
+
 def test_less_than_one_a_minute_works():
     limits = RateLimits(Limits(rpm=0.5), 0.0)
     assert limits.ready_at(0, 0.0) == 0.0
