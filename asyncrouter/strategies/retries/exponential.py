@@ -2,10 +2,10 @@
 
 The n-th wait of a request is ``d = U(0, min(cap, initial * factor ** (n - 1)))``: full jitter, as in "Exponential
 Backoff And Jitter" (AWS Architecture Blog, 2015), where it needs the fewest calls and nearly the shortest time of the
-variants compared.  After a rate limit it is the upper half of that, equal jitter: full jitter comes near 0 now and
-then, and asked 5 times within 3 s in one run of 28, of an upstream that had said each time that it is asked too much.
-Where the upstream asked for ``ra`` seconds, ``d = max(d, ra) + U(0, 0.1 * ra)``: never earlier than told, and spread so
-that not all come back at once.
+variants compared.  After a rate limit it is the upper half of that, equal jitter: a limited deployment is set aside for
+a second even without a Retry-After, and a wait that full jitter makes shorter is followed by another one, so that two
+of three requests had used up their waits after 4 or 5 calls.  Where the upstream asked for ``ra`` seconds,
+``d = max(d, ra) + U(0, 0.1 * ra)``: never earlier than told, and spread so that not all come back at once.
 """
 
 from __future__ import annotations
