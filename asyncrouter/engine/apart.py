@@ -24,12 +24,11 @@ class Apart(Generic[T]):
     def __init__(self, work: Callable[[], Awaitable[T]], strays: set[object]) -> None:
         self._work = work
         self._strays = strays
-        self._scope = anyio.CancelScope()
         self._ended = anyio.Event()
         self._result: list[T] = []
         self._error: BaseException | None = None
         strays.add(self)
-        self._task = _begin(self._run)
+        self._cancel = _begin(self._run, self._end)
 
     async def result(self) -> T:
         """Wait for the end and return what the work returns, or raise what it raises."""
@@ -45,21 +44,21 @@ class Apart(Generic[T]):
         return self._ended.is_set()
 
     def cancel(self) -> None:
-        """Tell the work to end."""
-        self._scope.cancel()
+        """Tell the work to end; nobody is to ask for its result any more."""
+        self._cancel()
 
     async def _run(self) -> None:
         try:
-            with self._scope:
-                self._result.append(await self._work())
+            self._result.append(await self._work())
         except Exception as error:  # whoever waits gets it; of work that was left alone it is nobody's
             self._error = error
         except BaseException as error:
             self._error = error
             raise
-        finally:
-            self._strays.discard(self)
-            self._ended.set()
+
+    def _end(self) -> None:
+        self._strays.discard(self)
+        self._ended.set()
 
 
 async def cancellable(work: Callable[[], Awaitable[T]], strays: set[object], on_stray: Callable[[], None]) -> T:
@@ -77,12 +76,28 @@ async def cancellable(work: Callable[[], Awaitable[T]], strays: set[object], on_
         raise
 
 
-def _begin(run: Callable[[], Coroutine[Any, Any, None]]) -> object:
-    """Start a task that outlives its caller."""
+def _begin(run: Callable[[], Coroutine[Any, Any, None]], ended: Callable[[], None]) -> Callable[[], object]:
+    """Run *run* in a task that outlives its caller, then *ended*; return what cancels it.
+
+    On asyncio it is told to end once: told again and again, as anyio's scopes do, work that ignores it would keep the
+    event loop busy with nothing else.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         import trio  # only where it runs already
 
-        return trio.lowlevel.spawn_system_task(run, context=contextvars.copy_context())
-    return loop.create_task(run())
+        scope = trio.CancelScope()
+
+        async def scoped() -> None:
+            with scope:
+                try:
+                    await run()
+                finally:
+                    ended()
+
+        trio.lowlevel.spawn_system_task(scoped, context=contextvars.copy_context())
+        return scope.cancel
+    task = loop.create_task(run())
+    task.add_done_callback(lambda _task: ended())
+    return task.cancel

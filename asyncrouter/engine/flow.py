@@ -122,7 +122,7 @@ class Flow:
             return None
         try:
             if apart:
-                await cancellable(attempt.reach_output, self._course.fleet.strays, attempt.left_behind)
+                await cancellable(attempt.reach_output_apart, self._course.fleet.strays, attempt.left_behind)
             else:
                 await attempt.reach_output()
         except BaseException as error:

@@ -46,6 +46,7 @@ class OpenAttempt:
     held: list[Chunk] = attrs.field(factory=list)
     has_output: bool = False
     ended: bool = False
+    is_left: bool = False
     waited_s: float = 0.0
     outputs: int = 0
     upstream: AsyncIterator[Chunk] | None = None
@@ -64,7 +65,8 @@ class OpenAttempt:
             self.held.append(chunk)
             if chunk.is_output:
                 self.has_output = True
-                self.scope.first_output()
+                if not self.is_left:
+                    self.scope.first_output()
 
     async def next(self) -> Chunk | None:
         """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
@@ -115,23 +117,33 @@ class OpenAttempt:
             raise AttemptTimedOut(text, deployment=self.step.deployment.name)
         self.waited_s, self.outputs = 0.0, 0
 
+    async def reach_output_apart(self) -> None:
+        """Read until the first output, in a task that may be left behind: then it closes its upstream itself."""
+        try:
+            await self.reach_output()
+        finally:
+            if self.is_left:
+                await self._close_upstream()
+
     def left_behind(self) -> None:
-        """Note that it did not end when it was cancelled; its upstream is closed when it does."""
-        self.upstream = None
+        """Note that it did not end when it was cancelled."""
+        self.is_left = True
         note_stray(self.course, self.step)
 
     async def close(self, error: BaseException | None) -> None:
         """Record the end, close the upstream's connection even under cancellation, and give the slot back."""
         self.scope.end(error)
         try:
-            aclose: Any = getattr(self.upstream, "aclose", None)
-            if aclose is not None:
-                await self._close_upstream(aclose)
+            if not self.is_left:
+                await self._close_upstream()
         finally:
             if self.slots is not None:
                 self.slots.release()
 
-    async def _close_upstream(self, aclose: Any) -> None:
+    async def _close_upstream(self) -> None:
+        aclose: Any = getattr(self.upstream, "aclose", None)
+        if aclose is None:
+            return
         notes, name = self.course.trace.notes, self.step.deployment.name
         try:
             if self.ended:  # there is nothing left to do for a generator

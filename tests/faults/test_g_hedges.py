@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from contextlib import aclosing
 
 import anyio
@@ -224,6 +226,32 @@ async def test_g05_a_loser_that_ignores_its_cancellation_is_awaited_for_a_second
         assert told(reply) == {"a": ("first", "cancelled"), "b": ("hedge", "ok")}
         assert f.state("a").in_flight == 0
         await anyio.sleep(30.0)
+        assert f.router.fleet.strays == set()
+
+
+@EITHER
+async def test_g05_even_one_that_never_listens(faults, streamed):
+    class Deaf(FakeProvider):
+        async def complete(self, request, deployment, timeouts):
+            await self.hold(deployment)
+            return await super().complete(request, deployment, timeouts)
+
+        async def stream(self, request, deployment, timeouts):
+            await self.hold(deployment)
+            async with aclosing(super().stream(request, deployment, timeouts)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+        async def hold(self, deployment):
+            until = 40.0 if deployment.name == "a" else 0.0
+            while (left := until - anyio.current_time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(left)
+
+    async with faults(Deaf(Reply("b")), hedge=HEDGE) as f:
+        reply = await answer(f, streamed)
+        assert (reply.text, reply.trace.duration_s) == ("b", pytest.approx(1.5))
+        await anyio.sleep(60.0)
         assert f.router.fleet.strays == set()
 
 

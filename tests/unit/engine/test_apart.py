@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import anyio
 import pytest
@@ -26,8 +27,12 @@ async def failure():
 
 
 async def stubborn(seconds):
-    with anyio.CancelScope(shield=True):
-        await anyio.sleep(seconds)
+    """Never end; once cancelled, take so long for it."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(seconds)
 
 
 async def test_it_returns_what_the_work_returns_and_raises_what_it_raises():
@@ -48,9 +53,8 @@ async def test_who_is_cancelled_waits_for_the_end_of_the_work():
 
     async def work():
         try:
-            await anyio.sleep_forever()
-        finally:
             await stubborn(GRACE_S / 2)
+        finally:
             ended.append(anyio.current_time())
 
     with anyio.move_on_after(1.0):
@@ -72,7 +76,7 @@ async def test_but_not_for_ever():
 
 async def test_a_cancellation_by_the_event_loop_is_one_too():
     strays = set()
-    task = asyncio.create_task(cancellable(lambda: stubborn(0.5), strays, pytest.fail))
+    task = asyncio.create_task(cancellable(lambda: stubborn(0.4), strays, pytest.fail))
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -81,11 +85,34 @@ async def test_a_cancellation_by_the_event_loop_is_one_too():
     assert strays == set()
 
 
+async def test_it_is_told_to_end_once_and_keeps_nobody_busy_when_it_ignores_that():
+    async def deaf():
+        until = anyio.current_time() + 30.0
+        while (left := until - anyio.current_time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
+
+    strays, told = set(), []
+    with anyio.move_on_after(1.0):
+        await cancellable(deaf, strays, lambda: told.append(True))
+    assert (anyio.current_time(), told) == (1.0 + GRACE_S, [True])
+    await anyio.sleep(30.0)
+    assert strays == set()
+
+
+async def test_work_that_is_cancelled_before_it_began_has_ended():
+    strays = set()
+    apart = Apart(answer, strays)
+    apart.cancel()
+    assert await apart.ends_within(GRACE_S)
+    assert (anyio.current_time(), strays) == (0.0, set())
+
+
 async def test_a_task_that_the_event_loop_cancels_tells_whoever_waits():
     """As ``asyncio.run`` does with all that is left."""
     apart = Apart(anyio.sleep_forever, set())
     await asyncio.sleep(0)
-    apart._task.cancel()
+    apart.cancel()
     with pytest.raises(asyncio.CancelledError):
         await apart.result()
 
