@@ -1,4 +1,4 @@
-"""Rows G01 to G05: attempts side by side, plain and streamed, in virtual time."""
+"""Rows G01 to G05: attempts side by side, plain and streamed; in virtual time, but for what only sockets show."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 
 from asyncrouter import Selection, ServerError, Verdict, hookimpl
 from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, Stream
+from asyncrouter.testing.http_script import Gate, Sse, chunk, completion, sse_completion
+from asyncrouter.testing.http_script import Hang as Silence
 
 HEDGE = {"at": 0.5, "max_extra_load": 1.0}
 EITHER = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
@@ -78,6 +80,20 @@ async def test_g01_a_hedge_wins_over_a_slow_primary_that_is_cancelled_and_awaite
         assert (metrics.total.calls, metrics.total.hedges, metrics.deployments["a"].cancelled) == (1, 1, 1)
         assert metrics.deployments["a"].breaker == "closed"
         assert reply.usage.output_tokens == metrics.deployments["b"].output_tokens == 5
+
+
+@EITHER
+@pytest.mark.parametrize("silence", [Silence(), Sse([chunk({"role": "assistant", "content": ""}), Gate()])],
+                         ids=["nothing", "a role"])  # fmt: skip
+async def test_g01_over_sockets_the_losers_connection_is_closed(wall, streamed, silence):
+    reply = sse_completion("from b") if streamed else completion("from b")
+    async with wall({"a": silence, "b": reply}, hedge={"at": 0.05, "max_extra_load": 1.0}) as f:
+        for number in range(3):
+            answered = await answer(f, streamed)
+            assert answered.text == "from b"
+            assert told(answered) == {"a": ("first", "cancelled"), "b": ("hedge", "ok")}
+            await f.server.requests[2 * number].disconnected.wait()
+        assert f.router.metrics().deployments["a"].breaker == "closed"
 
 
 @EITHER

@@ -391,6 +391,21 @@ async def test_nor_are_several_choices():
         assert r.called == ["a"]
 
 
+async def test_an_answer_in_parts_is_gone_on_with_from_its_text():
+    def part(text):
+        return delta(content=[{"type": "text", "text": text}])
+
+    provider = RawStreams(a=[[ROLE, part("The "), part("answer "), CUT]], b=[[ROLE, delta("is 42."), STOP]])
+    async with routed(provider, on_interrupt="continue") as r:
+        chunks, response = await r.read()
+        assert "".join(texts(chunks)) == response.text == "The answer is 42."
+        assert r.provider.calls[1].request.messages[1] == {"role": "assistant", "content": "The answer "}
+    async with routed(RawStreams(a=[[ROLE, part("The "), CUT]]), groups=ALONE) as r:
+        with pytest.raises(StreamInterrupted, match="after 4 characters") as caught:
+            await r.read()
+        assert caught.value.partial == "The "
+
+
 async def test_what_was_only_thought_is_asked_for_anew():
     provider = RawStreams(a=[[delta(reasoning_content="hm "), CUT]], b=[[delta("yes"), STOP]])
     async with routed(provider, on_interrupt="continue") as r:
