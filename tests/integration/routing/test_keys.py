@@ -7,7 +7,14 @@ import pytest
 from routed import routed
 
 from asyncrouter.testing import Fail, Reply
-from asyncrouter.types.errors import AllAttemptsFailed, AuthenticationFailed, Disposition, QuotaExhausted, RateLimited
+from asyncrouter.types.errors import (
+    AllAttemptsFailed,
+    AuthenticationFailed,
+    Disposition,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+)
 
 
 def refused(kind, other_keys, **fields):
@@ -104,3 +111,11 @@ async def test_a_probe_may_go_through_the_keys():
         await anyio.sleep(state.ready_at - world.router.fleet.now())
         assert (await world.ask()).text == "a"
         assert (state.breaker.state, world.called) == ("closed", ["a", "b", "a", "a"])
+
+
+async def test_a_deployment_with_a_key_left_is_not_given_up_for_the_request():
+    script = {"a": [refused(AuthenticationFailed, 1), Fail(ServerError), Reply("at last")]}
+    retry = {"use": "exponential", "jitter": False}
+    async with routed(script, groups={"chat": {"deployments": ["a"], "retry": retry}}) as world:
+        assert (await world.ask()).text == "at last"
+        assert world.timeline == [("a", 0.0), ("a", 0.0), ("a", 1.0)]
