@@ -58,7 +58,7 @@ class Gradient:
         self._since = -math.inf
         self._times: list[float] = []
 
-    def ended(self, started_at: float, now: float, in_flight: int, *, dropped: bool = False) -> None:
+    def ended(self, started_at: float, now: float, in_flight: int, *, dropped: bool) -> None:
         """Count an answer, or a call that was *dropped*: told that it is one too many, or never answered.
 
         *in_flight*: the calls under way, this one among them.

@@ -38,6 +38,10 @@ class Paced:
         return self
 
 
+def test_the_numbers_are_those_that_are_told():
+    assert (FLOOR, CEILING, ANSWERS, WINDOWS, LOW_WINDOWS) == (3, 1000, 20, 20, 5)
+
+
 def test_it_begins_at_the_floor_and_measures_there_first():
     paced = Paced()
     assert (paced.gradient.limit, paced.window(1.0)) == (FLOOR, FLOOR)
@@ -93,14 +97,14 @@ def test_the_ceiling_is_kept():
 def test_answers_of_calls_that_began_under_another_limit_do_not_count():
     paced = Paced().grown_to(20)
     for _ in range(100):
-        paced.gradient.ended(paced.now - 1.0, paced.now + 50.0, 20)
+        paced.gradient.ended(paced.now - 1.0, paced.now + 50.0, 20, dropped=False)
     assert paced.gradient.limit == 20
     assert paced.window(1.0) == 30
 
 
 def test_but_they_tell_how_many_were_under_way():
     paced = Paced().grown_to(20)
-    paced.gradient.ended(paced.now - 1.0, paced.now, 15)
+    paced.gradient.ended(paced.now - 1.0, paced.now, 15, dropped=False)
     assert paced.window(1.0, in_flight=1) == 30
 
 
@@ -225,7 +229,7 @@ def upstream(gradient, capacity, *, seconds, calls=300, sigma=0.5, seed=1):
             work.append((now + math.exp(dice.gauss(0.0, sigma)), line.pop(0)))
         work.sort(reverse=True)
         now, started_at = work.pop()
-        gradient.ended(started_at, now, held)
+        gradient.ended(started_at, now, held, dropped=False)
         held -= 1
         yield now, gradient.limit, now - started_at
 
