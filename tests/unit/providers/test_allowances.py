@@ -75,6 +75,14 @@ def test_the_headers_of_each_family(headers, requests, tokens):
     assert found == (Allowances(requests=requests, tokens=tokens) if requests or tokens else None)
 
 
+def test_more_than_any_limit_has_is_none_and_no_reset_is_later_than_a_day():
+    assert (LONGEST_S, MOST) == (86_400.0, 1e12)
+    assert parse_allowances(openai(remaining="1000000000000", reset="24h"), NOW).requests == Allowance(
+        1e12, 86_400.0, 60.0
+    )
+    assert parse_allowances(openai(remaining="1000000000001"), NOW) is None
+
+
 def test_without_a_date_of_its_own_the_wall_clock_is_held_against_it():
     assert parse_allowances(anthropic(), NOW - 5.0).requests.reset_s == 25.0
     assert parse_allowances({**anthropic(), "date": "yesterday"}, NOW).requests.reset_s == 20.0

@@ -81,6 +81,9 @@ def test_the_median_is_what_counts():
     for seconds in [1.0] * 11 + [50.0] * 9:
         paced.answer(seconds)
     assert paced.gradient.limit == 30
+    for seconds in [1.0] * 15 + [2.5] * 15:  # of an even number the upper one
+        paced.answer(seconds)
+    assert paced.gradient.limit == 18  # 15 + √15
 
 
 def test_it_does_not_grow_while_less_than_half_of_it_is_used():
@@ -88,6 +91,7 @@ def test_it_does_not_grow_while_less_than_half_of_it_is_used():
     assert paced.window(1.0, in_flight=9) == 20
     assert paced.window(1.6, in_flight=9) == 19
     assert paced.window(1.0, in_flight=10) == 28
+    assert Paced().grown_to(20).window(1.0, in_flight=10) == 30
 
 
 def test_the_ceiling_is_kept():
@@ -193,6 +197,15 @@ def test_at_the_floor_it_measures_soon():
     assert [paced.window(10.0) for _ in range(LOW_WINDOWS)] == [FLOOR] * LOW_WINDOWS
     paced.window(10.0)
     assert [paced.window(10.0) for _ in range(3)] == [5, 8, 13]
+
+
+def test_windows_at_the_floor_count_in_a_row_only():
+    paced = Paced()
+    paced.window(1.0)
+    for _ in range(2):
+        assert [paced.window(10.0) for _ in range(LOW_WINDOWS - 1)] == [FLOOR] * (LOW_WINDOWS - 1)
+        assert [paced.window(1.0), paced.window(10.0), paced.window(10.0)] == [5, 4, FLOOR]
+    assert paced.window(1.0) == 5  # still held against the first least
 
 
 # ------------------------------------------------------------------ whatever happens
