@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from asyncrouter.hooks.manager import HookManager
-from asyncrouter.hooks.pipeline import Pipeline, compile_pipeline
+from asyncrouter.hooks.pipeline import Pipeline, compile_pipeline, must_wait
 from asyncrouter.testing.clock import run_virtual
 from asyncrouter.testing.contracts.checks import clocks_moved_on, snapshot
 from asyncrouter.testing.contracts.corpus import SENTINEL
@@ -141,7 +141,7 @@ async def _ask(questions: list[tuple[Callable[..., Any], str, Arguments]]) -> li
     for function, situation, arguments in questions:
         try:
             result = function(*arguments)
-            if hasattr(result, "__await__"):
+            if must_wait(result):
                 result = await result
         except AsyncRouterError as error:
             because = f" ({error.__cause__})" if error.__cause__ else ""
@@ -151,7 +151,12 @@ async def _ask(questions: list[tuple[Callable[..., Any], str, Arguments]]) -> li
 
 
 async def _cancel(function: Callable[..., Any], arguments: Arguments, turns: int, wait_s: float) -> None:
-    task = asyncio.ensure_future(function(*arguments))
+    async def call() -> None:
+        answer = function(*arguments)
+        if must_wait(answer):
+            await answer
+
+    task = asyncio.ensure_future(call())
     for _ in range(turns):
         await asyncio.sleep(0)
     if wait_s:

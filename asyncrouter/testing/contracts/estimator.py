@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.testing.contracts.base import Answer, Arguments, AsyncHookContract
 from asyncrouter.testing.contracts.checks import counted_lines
 from asyncrouter.testing.contracts.corpus import group, odd_requests, request
@@ -71,7 +72,9 @@ class EstimatorContract(AsyncHookContract):
 
         async def ask() -> int:
             with counted_lines() as count:
-                await function(one, group())
+                answer = function(one, group())
+                if must_wait(answer):
+                    await answer
             return count.lines
 
         with ThreadPoolExecutor(1) as pool:  # a trace function belongs to its thread: coverage keeps the one of this
