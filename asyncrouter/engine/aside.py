@@ -5,15 +5,19 @@ In this order:
 1. to a deployment that is set aside for slowness alone, calls pass: a slow answer is better than none;
 2. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
    that is found out early.  One forced probe at a time, and each breaker rests for half of its ``open_s`` before;
-3. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
-4. where the soonest is over its rate only, the request stands in line for its turn (:mod:`asyncrouter.engine.turns`);
-5. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
+3. to one that fails often and yet answers, as many calls pass as its answers promise; further attempts of a request
+   draw on the retry budget for it, so that an outage of all is no storm;
+4. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
+5. where the soonest is over its rate only, the request stands in line for its turn (:mod:`asyncrouter.engine.turns`);
+6. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import attrs
 
 from asyncrouter.engine import ends
 from asyncrouter.engine.route import Route
@@ -45,9 +49,8 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
     found = set_aside(course, now)
     if not found:
         raise course.exhausted()
-    for route, state in _forcible(found, now):
-        if step := await course.enter(route, kind, "every deployment is set aside", state.deployment.name):
-            return step
+    if step := await _passed(course, kind, found, now):
+        return step
     found.sort(key=_turn_at)
     route, soonest = found[0]
     breaker = soonest.breaker
@@ -63,6 +66,19 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
         raise course.exhausted()
     if not await course.wait(delay_s, counted=counted, news=course.fleet.news()):
         raise course.exhausted()
+    return None
+
+
+async def _passed(course: Course, kind: AttemptKind, found: Sequence[Found], now: float) -> Step | None:
+    """Return a step with a pass, as a probe or to an upstream that is flaky; ``None`` when none is to be had."""
+    for route, state in _forcible(found, now):
+        if step := await course.enter(route, kind, "every deployment is set aside", state.deployment.name):
+            return step
+    if course.trace.attempts and not course.fleet.budget.allows(now):
+        return None
+    for route, state in _flaky(found, course.fleet, now):
+        if step := await course.enter(route, kind, "every deployment is flaky", state.deployment.name):
+            return attrs.evolve(step, budgeted=bool(course.trace.attempts))
     return None
 
 
@@ -105,6 +121,13 @@ def _forcible(found: Sequence[Found], now: float) -> list[Found]:
         and (state.breaker.too_slow or not probed)
     ]
     return sorted(passable, key=lambda one: (not one[1].breaker.too_slow, one[1].breaker.opened_at))
+
+
+def _flaky(found: Sequence[Found], fleet: Fleet, now: float) -> list[Found]:
+    """Return those that are let through to by chance, the one that answers most first."""
+    chances = [(state.breaker.chance(now), one) for one in found if (state := one[1]).is_free_but_for_breaker(now)]
+    drawn = [(chance, one) for chance, one in chances if chance > 0.0 and fleet.random.random() < chance]
+    return [one for _chance, one in sorted(drawn, key=lambda drawn: -drawn[0])]
 
 
 def _wait_s(state: DeploymentState, now: float, deadline: float) -> tuple[float, bool]:

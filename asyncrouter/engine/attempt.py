@@ -166,9 +166,15 @@ class AttemptScope:
                 limits.hand_back(now)
 
     def _record_unfinished(self, error: BaseException | None, now: float) -> None:
-        """Record an attempt that the deadline, the caller or a plugin cut off: the breaker learns nothing of it."""
+        """Record an attempt that the deadline, the caller or a plugin cut off.
+
+        The breaker learns nothing of it, unless it was silent for so long that it would be no use to anybody.
+        """
         state = self._state
-        state.breaker.released(self._permit, now)
+        if now >= self._course.deadline and self._was_silent(now):
+            state.breaker.failed(self._permit, now)
+        else:
+            state.breaker.released(self._permit, now)
         is_cancelled = now < self._course.deadline and not isinstance(error, PluginError)
         if is_cancelled and self._partial is None:  # its upstream has read the prompt, and will not tell what that cost
             self.took(Response(raw=EMPTY, deployment=state.deployment.name, model=state.deployment.model))
@@ -184,6 +190,11 @@ class AttemptScope:
         else:
             state.tally.cancelled += 1
             self._record(Outcome.CANCELLED, None, now)
+
+    def _was_silent(self, now: float) -> bool:
+        """Whether it had no output for longer than ``first_token_s``, which bounds streams and is a measure of all."""
+        silent_s = self._step.route.group.timeouts.first_token_s
+        return self._answered_at is None and now - self._started_at >= silent_s
 
     def _record_success(self, response: Response, now: float) -> None:
         state = self._state

@@ -173,6 +173,11 @@ class Course:
         weakest = min(candidates, key=lambda one: stronger.index(one.name))
         return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
 
+    def has_others(self, step: Step) -> bool:
+        """Whether somebody else could be asked when the attempt of *step*, which has begun, fails."""
+        selected = 0 if self._selection is None else len(self._selection.deployments)
+        return len(self._tried) < selected or (bool(step.route.group.fallbacks) and len(self.trace.groups) == 1)
+
     def begun(self, step: Step) -> None:
         """Record that *step* is being made: its deployment is visited once a round."""
         self._tried.add(step.deployment.name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -27,12 +28,13 @@ Turns and no time: on a busy machine each may take long.
 
 
 class _AsyncioCutOff:
-    __slots__ = ("_cancels_before", "_delay_s", "_task", "_timer", "fired", "late_s")
+    __slots__ = ("_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "fired", "late_s")
 
-    def __init__(self, delay_s: float, task: asyncio.Task[object]) -> None:
+    def __init__(self, delay_s: float, task: asyncio.Task[object], more_s: Callable[[], float] | None) -> None:
         self.fired = False
         self.late_s = 0.0
         self._delay_s = delay_s
+        self._more_s = more_s
         self._task: asyncio.Task[object] | None = task
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,6 +73,8 @@ class _AsyncioCutOff:
         if late_s > LATE_S:
             self.late_s = late_s
             self._wait(TURNS)
+        elif self._more_s is not None and (more_s := self._more_s()) > 0.0:
+            self._timer = loop.call_later(more_s, self._due)
         else:
             self.cut()
 
@@ -110,14 +114,15 @@ class _AnyioCutOff:
 CutOff = _AsyncioCutOff | _AnyioCutOff
 
 
-def cut_off_after(delay_s: float) -> CutOff:
+def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None) -> CutOff:
     """Return a context manager that cancels what is awaited in it after *delay_s* seconds, or when ``cut()`` is called.
 
-    ``math.inf`` is no time bound.  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
+    ``math.inf`` is no time bound.  When the time has come, *more_s* may give some more, in seconds (on asyncio; it is
+    a kindness).  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
     when it did, and ``late_s`` is by how much the event loop was too late to do so, 0 unless more than :data:`LATE_S`.
     """
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no asyncio loop runs
         task = None
-    return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task)
+    return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task, more_s)

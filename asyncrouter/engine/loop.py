@@ -17,6 +17,7 @@ from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.hedging import note_stray, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.engine.share import more_s, share_s
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
 from asyncrouter.engine.unproven import wait_for_news
@@ -140,13 +141,16 @@ class Engine:
         if scope is None:
             return None
         request = step.route.prepared(course.request, step.deployment)
-        attempt_s = step.route.group.timeouts.attempt_s
         with scope:
-            if self.fleet.now() + attempt_s >= course.deadline:  # the deadline's own scope is the tighter one
+            since = self.fleet.now()
+            bound_s = share_s(course, step, since)
+            if bound_s is None:  # the deadline's own scope is the tighter one
                 return scope.answered(await call(request, step.deployment))
-            with cut_off_after(attempt_s) as cut:
+            with cut_off_after(bound_s, partial(more_s, course, step, since)) as cut:
                 return scope.answered(await call(request, step.deployment))
-            raise timed_out(step, f"no answer within attempt_s = {attempt_s:g} s", cut)
+            attempt_s = step.route.group.timeouts.attempt_s
+            why = f"{bound_s:.3g} s, its share of the time" if bound_s < attempt_s else f"attempt_s = {attempt_s:g} s"
+            raise timed_out(step, f"no answer within {why}", cut)
 
 
 @attrs.define(eq=False)

@@ -14,7 +14,8 @@ the breaker opened has to tell says nothing about the time after.
 A call may come with a *pass*: the engine gives one when every deployment that the request could be sent to is set
 aside.  It forces a probe of a breaker that has been open for half of ``open_s``, whatever is left of its time (Envoy's
 panic mode lets all calls through; here it is still one at a time), and it lets calls through to a deployment that is
-set aside for slowness alone: a slow answer is better than none.
+set aside for slowness alone: a slow answer is better than none.  To one that fails often and yet answers it lets so
+many through as its answers promise (:meth:`Breaker.chance`): where all are flaky, breakers would do more harm.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from asyncrouter.types.metrics import BreakerState
 Permit = int
 SILENT: Permit = -1
 """The permit of a call from which nothing is learnt."""
+FLAKY: Permit = -2
+"""The permit of a call let through to an upstream that fails often, yet not always: it counts, and changes no state."""
+ACCEPTED_TIMES = 2.0
+"""K of Google's client-side throttling (Site Reliability Engineering, chapter 21, "Handling Overload")."""
 PROBE_RECHECK_S = 1.0
 """While a probe is out, others look again after this time; who looks and finds it still out puts it off again."""
 ALWAYS = float("-inf")
@@ -43,13 +48,13 @@ def unknown_demand(_now: float) -> float:
 class Breaker:
     """See the module.  ``ready_at``: when a call may next be let in; in the past while closed.
 
-    ``opened_at``: when it opened last; ``too_slow``: whether that was for slowness alone.  *demand* tells the
-    requests a second that a ramp goes by.
+    ``answered_at``: when a call last succeeded; ``opened_at``: when it opened last; ``too_slow``: whether that was for
+    slowness alone.  *demand* tells the requests a second that a ramp goes by.
     """
 
-    __slots__ = ("_answered_at", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe",
-                 "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "opened_at", "ready_at", "settings",
-                 "state", "too_slow")  # fmt: skip
+    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe", "_ramp",
+                 "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "ready_at",
+                 "settings", "state", "too_slow")  # fmt: skip
 
     def __init__(
         self,
@@ -69,7 +74,7 @@ class Breaker:
         self._failures_in_a_row = 0
         self._slow_in_a_row = 0
         self._openings_in_a_row = 0
-        self._answered_at = ALWAYS
+        self.answered_at = ALWAYS
         self._epoch: Permit = 0
         self._probe: Permit | None = None
         self._ramp: Ramp | None = None
@@ -92,7 +97,17 @@ class Breaker:
 
     def has_answered_lately(self, now: float) -> bool:
         """Whether the last that was heard of it is an answer, not older than its window."""
-        return not self._failures_in_a_row and now - self._answered_at <= self.settings.window_s
+        return not self._failures_in_a_row and now - self.answered_at <= self.settings.window_s
+
+    def chance(self, now: float) -> float:
+        """Return the probability, 0 to 1, with which a call with a pass is let through to an upstream that is flaky.
+
+        That is one which has answered within ``open_s``: 1 - (calls - K * answers) / (calls + 1) of its window's.
+        """
+        if now - self.answered_at > self.settings.open_s:
+            return 0.0
+        good, bad = self._counts.totals(now)
+        return min(1.0, 1.0 - (good + bad - ACCEPTED_TIMES * good) / (good + bad + 1.0))
 
     def may_be_forced(self, now: float) -> bool:
         """Whether a call with a pass would be let in now, though the breaker is not closed."""
@@ -108,6 +123,8 @@ class Breaker:
             return self._epoch
         if passed and self.too_slow:
             return SILENT
+        if passed and not self.may_be_forced(now) and self.chance(now) > 0.0:
+            return FLAKY
         if not (self.may_be_forced(now) if passed else now >= self.ready_at):
             return None
         self.ready_at = max(self.ready_at, now + PROBE_RECHECK_S)
@@ -132,10 +149,13 @@ class Breaker:
 
     def succeeded(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a success."""
+        if permit == FLAKY:
+            self.answered_at = now
+            self._counts.add(now, first=1)
         if permit != self._epoch:
             return
         self._failures_in_a_row = 0
-        self._answered_at = now
+        self.answered_at = now
         if self._probe is not None:
             self._close(now)
         else:
@@ -158,6 +178,8 @@ class Breaker:
 
     def failed(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a failure of the deployment."""
+        if permit == FLAKY:
+            self._counts.add(now, second=1)
         if permit != self._epoch:
             return
         if self._probe is not None:
@@ -185,7 +207,7 @@ class Breaker:
     def renew(self, now: float) -> None:
         """Begin again, closed: another upstream stands behind it now."""
         self._close(now)
-        self._ramp, self._answered_at = None, ALWAYS
+        self._ramp, self.answered_at = None, ALWAYS
 
     @property
     def is_failing(self) -> bool:

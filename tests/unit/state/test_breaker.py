@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from asyncrouter.state.breaker import ALWAYS, PROBE_RECHECK_S, SILENT, Breaker
+from asyncrouter.state.breaker import ALWAYS, FLAKY, PROBE_RECHECK_S, SILENT, Breaker
 from asyncrouter.types.deployments import BreakerSettings
 from asyncrouter.types.metrics import BreakerState
 
@@ -583,6 +583,9 @@ class BreakerMachine(RuleBasedStateMachine):
         elif passed and self.slow:
             assert permit == SILENT
             self.out.append((permit, ALWAYS, False))
+        elif passed and (self.probes or not rested) and self.breaker.chance(self.now) > 0.0:
+            assert permit == FLAKY
+            self.out.append((permit, ALWAYS, False))
         elif self.probes or not (rested if passed else self.now >= ready_at):
             assert permit is None
         else:
@@ -661,3 +664,46 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestAgainstTheModel = BreakerMachine.TestCase
+
+
+# ------------------------------------------------------------------ flaky
+
+
+def flaky_breaker(good, bad, *, now=10.0):
+    """Return a breaker that is open after so many successes and failures."""
+    breaker = make(failures=3)
+    for _ in range(good):
+        breaker.succeeded(breaker.admit(now), now)
+    for _ in range(bad):
+        breaker.failed(breaker.admit(now), now)
+    assert breaker.state is BreakerState.OPEN
+    return breaker
+
+
+def test_the_chance_of_a_flaky_upstream_is_googles_throttle():
+    assert flaky_breaker(good=9, bad=3).chance(10.0) == 1.0
+    assert flaky_breaker(good=1, bad=3).chance(10.0) == pytest.approx(1 - (4 - 2) / 5)
+    assert flaky_breaker(good=0, bad=3).chance(10.0) == 0.0
+
+
+def test_who_has_not_answered_for_open_s_has_no_chance():
+    breaker = flaky_breaker(good=9, bad=3)
+    assert breaker.chance(15.0) == 1.0
+    assert breaker.chance(15.1) == 0.0
+
+
+def test_a_call_let_through_by_chance_counts_and_changes_no_state():
+    breaker = flaky_breaker(good=2, bad=3)
+    permit = breaker.admit(11.0, passed=True)
+    assert permit is not None
+    before = breaker.ready_at
+    breaker.succeeded(permit, 12.0)
+    assert (breaker.state, breaker.ready_at, breaker.answered_at) == (BreakerState.OPEN, before, 12.0)
+    better = breaker.chance(12.0)
+    for _ in range(9):
+        breaker.failed(permit, 12.0)
+    assert breaker.chance(12.0) < better
+    assert breaker.state is BreakerState.OPEN
+    breaker.released(permit, 12.0)
+    assert breaker.ready_at == before
+    assert breaker.admit(12.0) is None

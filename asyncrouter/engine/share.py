@@ -1,0 +1,38 @@
+"""How much of the time that is left one attempt of a plain call may take.
+
+An upstream that hangs is not to take what another needs to answer.  Whether a plain call hangs or writes a long answer
+nobody can see, so a share is generous, and who has shown signs of life meanwhile gets more.  (A stream has no need of
+it: its first output is waited for only as long as ``first_token_s``.)
+"""
+
+from __future__ import annotations
+
+from asyncrouter.engine.course import Course
+from asyncrouter.engine.step import Step
+
+USUAL_TIMES = 3.0
+"""So many times the smoothed mean of its latencies, and a deployment is not cut short to leave time for another."""
+
+
+def share_s(course: Course, step: Step, now: float) -> float | None:
+    """Return how long the attempt of *step* may take, in seconds; ``None``: to the deadline.
+
+    That is ``attempt_s``.  While somebody else could be asked it is no more than half of the time that is left, yet at
+    least ``first_token_s``, and :data:`USUAL_TIMES` the time that the deployment's answers usually take.
+    """
+    timeouts, left_s = step.route.group.timeouts, course.deadline - now
+    most_s = timeouts.attempt_s
+    if course.has_others(step):
+        usual_s = course.fleet[step.deployment.name].latency_s or 0.0
+        most_s = min(most_s, max(left_s / 2, timeouts.first_token_s, USUAL_TIMES * usual_s))
+    return None if most_s >= left_s else most_s
+
+
+def more_s(course: Course, step: Step, since: float) -> float:
+    """Return how much longer an attempt may take that began at *since* and has used up its share.
+
+    A deployment that has answered others meanwhile does not hang: the answer is a long one, and may take its time.
+    """
+    if course.fleet[step.deployment.name].breaker.answered_at <= since:
+        return 0.0
+    return min(since + step.route.group.timeouts.attempt_s, course.deadline) - course.fleet.now()

@@ -1,0 +1,55 @@
+"""Where every deployment fails often and none is down, breakers must not do more harm than the failures."""
+
+from __future__ import annotations
+
+import random
+
+import anyio
+import pytest
+
+from asyncrouter import AsyncRouterError, ServerError
+from asyncrouter.testing import Fail, FakeProvider, Reply, fake_router, run_virtual
+
+PER_S = 20
+SECONDS = 60
+
+
+def share_answered(failing, *, from_s=0.0):
+    """Return the share of calls answered, and the upstream calls a request, when such a share of calls fails."""
+    chance = random.Random(1)  # noqa: S311 - chance is no secret
+
+    def script(_request, _deployment, _number):
+        return Fail(ServerError) if anyio.current_time() >= from_s and chance.random() < failing else Reply()
+
+    provider = FakeProvider(script)
+    answered = []
+
+    async def ask(router):
+        try:
+            await router.generate("hi")
+        except AsyncRouterError:
+            return
+        answered.append(True)
+
+    async def main():
+        async with fake_router(provider) as router, anyio.create_task_group() as tasks:
+            for _ in range(PER_S * SECONDS):
+                tasks.start_soon(ask, router)
+                await anyio.sleep(1 / PER_S)
+
+    run_virtual(main)
+    asked = PER_S * SECONDS
+    return len(answered) / asked, len(provider.calls) / asked
+
+
+@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.7), (0.5, 0.55), (0.6, 0.4)])
+def test_a_flaky_fleet_answers_at_least_what_its_first_attempts_do(failing, least):
+    answered, calls = share_answered(failing)
+    assert answered >= least
+    assert calls <= 1.4
+
+
+def test_an_outage_of_all_is_no_storm_though_they_have_answered_until_now():
+    answered, calls = share_answered(1.0, from_s=10.0)
+    assert answered == pytest.approx(10.0 / SECONDS, abs=0.01)
+    assert calls <= 1.2
