@@ -521,8 +521,20 @@ def test_without_a_ramp_all_calls_are_back_at_once():
     breaker = make(failures=1, ramp_s=0.0)
     fail(breaker)
     now = probe(breaker)
+    assert not breaker.is_ramping
     assert all(breaker.admit(now) is not None for _ in range(1000))
     assert breaker.ready_at == ALWAYS
+
+
+def test_a_breaker_that_began_again_hears_neither_old_calls_nor_silent_ones():
+    breaker = make(failures=1)
+    old = [breaker.admit(0.0)]
+    for _ in range(3):
+        breaker.renew(0.0)
+        for permit in (*old, SILENT):
+            breaker.failed(permit, 0.0)
+        assert breaker.state is CLOSED
+        old.append(breaker.admit(0.0))
 
 
 def test_it_may_open_while_calls_come_back():
