@@ -236,7 +236,8 @@ class Course:
         selection = await decide(self.request, route, self._fleet, self.trace, view)
         self._selection = selection
         ordered = selection.deployments if selection is not None else ()
-        crowded = bool(ordered) and self._fleet[ordered[0].name].crowding > 0.0
+        slots = self._fleet[ordered[0].name].slots if ordered else None
+        crowded = slots is not None and slots.crowding > 0.0
         if crowded:
             self.trace.notes.append(f"{ordered[0].name}: no slot is free")
         if crowded or self._hopeless:
