@@ -32,6 +32,8 @@ from asyncrouter.types.trace import AttemptKind
 if TYPE_CHECKING:
     from asyncrouter.engine.course import Course
 
+ALL_ASIDE = "every deployment is set aside"
+ALL_FLAKY = "every deployment is flaky"
 Found = tuple[Route, DeploymentState]
 """A deployment that is not ready, with the route it was found in."""
 LONGEST_LOOK_S = 5.0
@@ -49,14 +51,10 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
     found = set_aside(course, now)
     if not found:
         raise course.exhausted()
-    if step := await _passed(course, kind, found, now):
+    if step := await _past(course, found, kind, reason):
         return step
     found.sort(key=_turn_at)
-    route, soonest = found[0]
-    breaker = soonest.breaker
-    if breaker.is_ramping and soonest.ready_at == breaker.ready_at:
-        await course.wait(breaker.take_turn(now) - now, counted=False)  # over the deadline: better at once than never
-        return await course.enter(route, kind, reason, soonest.deployment.name)
+    _route, soonest = found[0]
     if soonest.limits is not None and soonest.set_aside_until <= now:
         if not await wait_for_turn(course, soonest.limits, [state for _route, state in found]):
             raise course.exhausted()
@@ -66,19 +64,6 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
         raise course.exhausted()
     if not await course.wait(delay_s, counted=counted, news=course.fleet.news()):
         raise course.exhausted()
-    return None
-
-
-async def _passed(course: Course, kind: AttemptKind, found: Sequence[Found], now: float) -> Step | None:
-    """Return a step with a pass, as a probe or to an upstream that is flaky; ``None`` when none is to be had."""
-    for route, state in _forcible(found, now):
-        if step := await course.enter(route, kind, "every deployment is set aside", state.deployment.name):
-            return step
-    if course.trace.attempts and not course.fleet.budget.allows(now):
-        return None
-    for route, state in _flaky(found, course.fleet, now):
-        if step := await course.enter(route, kind, "every deployment is flaky", state.deployment.name):
-            return attrs.evolve(step, budgeted=bool(course.trace.attempts))
     return None
 
 
@@ -128,6 +113,38 @@ def _flaky(found: Sequence[Found], fleet: Fleet, now: float) -> list[Found]:
     chances = [(state.breaker.chance(now), one) for one in found if (state := one[1]).is_free_but_for_breaker(now)]
     drawn = [(chance, one) for chance, one in chances if chance > 0.0 and fleet.random.random() < chance]
     return [one for _chance, one in sorted(drawn, key=lambda drawn: -drawn[0])]
+async def _past(course: Course, found: Sequence[Found], kind: AttemptKind, reason: str) -> Step | None:
+    """Return a step with a pass to one of *found*: a probe, to one that is flaky, or in turn; ``None`` without any.
+
+    A pass that was refused in this round, for want of a slot say, is not given again.
+    """
+    now = course.fleet.now()
+    for route, state in _forcible(found, now):
+        if course.may_pass(state) and (step := await course.enter(route, kind, ALL_ASIDE, state.deployment.name)):
+            return step
+    if not course.trace.attempts or course.fleet.budget.allows(now):
+        for route, state in _flaky(found, course.fleet, now):
+            if course.may_pass(state) and (step := await course.enter(route, kind, ALL_FLAKY, state.deployment.name)):
+                return attrs.evolve(step, budgeted=bool(course.trace.attempts))
+    route, soonest = min(found, key=_turn_at)
+    if not _takes_turns(soonest) or not course.may_pass(soonest):
+        return None
+    step = await course.enter(route, kind, reason, soonest.deployment.name)
+    return None if step is None else await _in_turn(course, step)
+
+
+def _takes_turns(state: DeploymentState) -> bool:
+    """Whether nothing keeps calls from the deployment but that each has to wait for its turn."""
+    return state.breaker.is_ramping and state.ready_at == state.breaker.ready_at
+
+
+async def _in_turn(course: Course, step: Step) -> Step:
+    """Return *step* when its turn has come.  Where that is over the deadline it goes at once: better than never."""
+    if step.passed:
+        now = course.fleet.now()
+        turn = course.fleet[step.deployment.name].breaker.take_turn(now)
+        await course.wait(turn - now, counted=False)
+    return step
 
 
 def _wait_s(state: DeploymentState, now: float, deadline: float) -> tuple[float, bool]:

@@ -26,7 +26,7 @@ from asyncrouter.engine.decide import decide
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing
 from asyncrouter.engine.step import Step
-from asyncrouter.state.fleet import Fleet
+from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import (
@@ -327,6 +327,10 @@ class Course:
                 await news.wait()
                 self.trace.waited_s -= until - self._fleet.now()
         return True
+
+    def may_pass(self, state: DeploymentState) -> bool:
+        """Whether a pass to that deployment is worth trying: not where one was refused, for want of a slot say."""
+        return state.deployment.name not in self._tried
 
     def routes_visited(self) -> list[Route]:
         """Return the routes of the groups that were visited, in whatever round."""

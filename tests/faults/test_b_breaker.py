@@ -237,6 +237,33 @@ async def test_b03_a_pass_opens_nothing_but_a_breaker(faults, unfit):
         assert len(f.called) == 1
 
 
+@pytest.mark.parametrize("case", ["slow", "forced", "turn"])
+async def test_b03_a_pass_that_finds_no_slot_is_no_endless_errand(faults, case):
+    """The one slot is taken and its line is full: the request waits for something else to change, or gives up."""
+    holder = Slow(6.0, then=Reply("held"))
+    first = Slow(2.0, then=Reply("slow")) if case == "slow" else Fail(ServerError)
+    breaker = {"failures": 1, "open_s": 8.0, "slow_s": 1.0 if case == "slow" else None}
+    groups = {"chat": {**ALONE["chat"], "breaker": breaker}}
+    limits = {"a": {"limits": {"concurrency": 1, "queue": 0}}}
+    script = {"slow": [first, holder], "forced": [first, holder], "turn": [first, Reply("back"), holder]}[case]
+    async with faults([*script, Reply("back")], groups=groups, deployments=limits) as f:
+        if case == "slow":
+            await f.ask()
+        else:
+            await f.fails(AllAttemptsFailed)
+            await asyncio.sleep(8.0)
+        if case == "turn":
+            await f.ask()
+            for _ in range(30):
+                f.state("a").breaker.take_turn(now())
+        holding = f.begin(deadline_s=0.9 if case == "turn" else 60.0)
+        await asyncio.sleep(0.1)
+        assert len(f.sent) == len(script)
+        await f.fails(NoDeploymentAvailable, deadline_s=0.5)
+        assert now() <= 9.0
+        await f.caught(holding)
+
+
 # ---------------------------------------------------------------- B04: cooldowns are never shortened
 
 
@@ -254,6 +281,20 @@ async def test_b04_a_second_cooldown_ends_no_earlier_than_the_first(faults):
         assert f.state("a").ready_at == 43.0
         f.state("a").cool_until(5.0)
         assert f.state("a").ready_at == 43.0
+
+
+async def test_b04_a_cooldown_is_kept_by_those_whose_turn_has_come(faults):
+    """They have waited for their turn while the deployment came back, and meanwhile it has asked for a pause."""
+    groups = {"chat": {**ALONE["chat"], "breaker": {"failures": 1, "open_s": 5.0}, "retry": {"use": "exponential"}}}
+    script = [Fail(ServerError), *[Reply("back")] * 8, Fail(RateLimited, retry_after_s=20.0), Reply("back")]
+    async with faults(script, groups=groups) as f:
+        await f.fails(AllAttemptsFailed, deadline_s=0.5)
+        await asyncio.sleep(5.0)
+        await f.ask()
+        answers = await f.many(30)
+        assert {one.text for one in answers} == {"back"}
+        paused_at = began(f, "a")[9]
+        assert not began(f, "a", paused_at + 1e-6, paused_at + 20.0 - 1e-6)
 
 
 async def test_b04_a_cooldown_outlasts_a_breaker_and_a_breaker_a_cooldown(faults):
