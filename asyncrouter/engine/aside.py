@@ -113,6 +113,8 @@ def _flaky(found: Sequence[Found], fleet: Fleet, now: float) -> list[Found]:
     chances = [(state.breaker.chance(now), one) for one in found if (state := one[1]).is_free_but_for_breaker(now)]
     drawn = [(chance, one) for chance, one in chances if chance > 0.0 and fleet.random.random() < chance]
     return [one for _chance, one in sorted(drawn, key=lambda drawn: -drawn[0])]
+
+
 async def _past(course: Course, found: Sequence[Found], kind: AttemptKind, reason: str) -> Step | None:
     """Return a step with a pass to one of *found*: a probe, to one that is flaky, or in turn; ``None`` without any.
 
