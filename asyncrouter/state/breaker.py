@@ -35,6 +35,7 @@ FLAKY: Permit = -2
 """The permit of a call let through to an upstream that fails often, yet not always: it counts, and changes no state."""
 ACCEPTED_TIMES = 2.0
 """K of Google's client-side throttling (Site Reliability Engineering, chapter 21, "Handling Overload")."""
+DOWN_TIMES = 2
 PROBE_RECHECK_S = 1.0
 """While a probe is out, others look again after this time; who looks and finds it still out puts it off again."""
 ALWAYS = float("-inf")
@@ -102,9 +103,12 @@ class Breaker:
     def chance(self, now: float) -> float:
         """Return the probability, 0 to 1, with which a call with a pass is let through to an upstream that is flaky.
 
-        That is one which has answered within ``open_s``: 1 - (calls - K * answers) / (calls + 1) of its window's.
+        That is one which has answered within ``open_s`` and, since, not failed :data:`DOWN_TIMES` as often as opens a
+        breaker (half of the calls failing, that happens once in a thousand): 1 - (calls - K * answers) / (calls + 1)
+        of its window's.
         """
-        if now - self.answered_at > self.settings.open_s:
+        is_down = self._failures_in_a_row >= DOWN_TIMES * self.settings.failures
+        if self.state is BreakerState.CLOSED or is_down or now - self.answered_at > self.settings.open_s:
             return 0.0
         good, bad = self._counts.totals(now)
         return min(1.0, 1.0 - (good + bad - ACCEPTED_TIMES * good) / (good + bad + 1.0))
@@ -150,6 +154,7 @@ class Breaker:
     def succeeded(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a success."""
         if permit == FLAKY:
+            self._failures_in_a_row = 0
             self.answered_at = now
             self._counts.add(now, first=1)
         if permit != self._epoch:
@@ -179,6 +184,7 @@ class Breaker:
     def failed(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after a failure of the deployment."""
         if permit == FLAKY:
+            self._failures_in_a_row += 1
             self._counts.add(now, second=1)
         if permit != self._epoch:
             return

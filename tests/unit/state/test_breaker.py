@@ -712,10 +712,30 @@ def test_a_call_let_through_by_chance_counts_and_changes_no_state():
     breaker.succeeded(permit, 12.0)
     assert (breaker.state, breaker.ready_at, breaker.answered_at) == (BreakerState.OPEN, before, 12.0)
     better = breaker.chance(12.0)
-    for _ in range(9):
+    for _ in range(5):
         breaker.failed(permit, 12.0)
-    assert breaker.chance(12.0) < better
+    assert 0.0 < breaker.chance(12.0) < better
     assert breaker.state is BreakerState.OPEN
     breaker.released(permit, 12.0)
     assert breaker.ready_at == before
     assert breaker.admit(12.0) is None
+
+
+def test_a_breaker_that_lets_calls_back_by_turns_has_no_chance_to_give():
+    breaker = make(failures=1, ramp_s=10.0)
+    fail(breaker)
+    now = probe(breaker)
+    assert breaker.is_ramping
+    assert breaker.chance(now) == 0.0
+
+
+def test_one_that_goes_on_failing_is_down_and_no_longer_flaky():
+    breaker = flaky_breaker(good=99, bad=3)
+    permit = breaker.admit(10.0, passed=True)
+    for _ in range(2):
+        breaker.failed(permit, 10.0)
+        assert breaker.chance(10.0) == 1.0
+    breaker.failed(permit, 10.0)
+    assert breaker.chance(10.0) == 0.0
+    breaker.succeeded(permit, 10.0)
+    assert breaker.chance(10.0) == 1.0
