@@ -2,7 +2,8 @@
 
 In this order:
 
-1. to a deployment that is set aside for slowness alone, calls pass: a slow answer is better than none;
+1. to a deployment that is set aside for slowness alone, or for a refused key, calls pass: a slow answer is better than
+   none, and so is the refusal's own error;
 2. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
    that is found out early.  One forced probe at a time, and each breaker rests for half of its ``open_s`` before;
 3. to one that fails often and yet answers, as many calls pass as its answers promise; further attempts of a request
@@ -103,9 +104,9 @@ def _forcible(found: Sequence[Found], now: float) -> list[Found]:
         for route, state in found
         if state.breaker.may_be_forced(now)
         and state.is_free_but_for_breaker(now)
-        and (state.breaker.too_slow or not probed)
+        and (state.breaker.passable or not probed)
     ]
-    return sorted(passable, key=lambda one: (not one[1].breaker.too_slow, one[1].breaker.opened_at))
+    return sorted(passable, key=lambda one: (not one[1].breaker.passable, one[1].breaker.opened_at))
 
 
 def _flaky(found: Sequence[Found], fleet: Fleet, now: float) -> list[Found]:

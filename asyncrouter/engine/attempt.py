@@ -20,6 +20,7 @@ from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import (
     AttemptTimedOut,
+    AuthenticationFailed,
     ConnectionFailed,
     ContentFiltered,
     Disposition,
@@ -246,7 +247,7 @@ class AttemptScope:
         else:
             if isinstance(error, RateLimited) and error.disposition is Disposition.RETRY:
                 state.cool_until(now + LIMITED_S)
-            state.breaker.failed(self._permit, now)
+            state.breaker.failed(self._permit, now, refused=isinstance(error, AuthenticationFailed))
 
     def _record(self, outcome: Outcome, error: ProviderError | None, now: float) -> None:
         step, trace = self._step, self._course.trace

@@ -277,8 +277,10 @@ class Course:
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
-        assert self._last_step is not None  # noqa: S101 - an attempt has ended
-        if self._last_step.passed:  # a probe made in place of a wait: when it fails, the wait goes on
+        last = self._last_step
+        assert last is not None  # noqa: S101 - an attempt has ended
+        if last.passed and not self._fleet[last.deployment.name].breaker.passable:
+            # It was a probe, made in place of a wait: when it fails, the wait goes on.
             return attrs.evolve(await self._begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
         retry = self._again_later
         if retry is None or not self._may_retry() or not await self.wait(retry.delay_s):

@@ -1,12 +1,12 @@
 """The circuit breaker of one deployment.
 
 Closed: calls pass.  It opens after so many failures in a row, or when too large a share of a window's calls failed;
-where ``slow_s`` is set, for slow answers in the same way.  Open: no call passes until its time is over; the time
-doubles with each opening in a row and is drawn with equal jitter (half fixed, half random: AWS Architecture Blog,
-"Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one probe at a time; its
-success closes, its failure (or slowness) opens again, never for less than what was left, and any other end (the caller
-left, or the request itself was at fault) gives the probe back.  Closed again: calls come back by and by
-(:mod:`asyncrouter.state.ramp`).
+where ``slow_s`` is set, for slow answers in the same way; and after one refusal of its key.  Open: no call passes until
+its time is over; the time doubles with each opening in a row and is drawn with equal jitter (half fixed, half random:
+AWS Architecture Blog, "Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one
+probe at a time; its success closes, its failure (or slowness) opens again, never for less than what was left, and any
+other end (the caller left, or the request itself was at fault) gives the probe back.  Closed again: calls come back by
+and by (:mod:`asyncrouter.state.ramp`).
 
 A call is let in with a permit and must hand it back.  Permits carry the breaker's epoch: what a call that began before
 the breaker opened has to tell says nothing about the time after.
@@ -14,8 +14,9 @@ the breaker opened has to tell says nothing about the time after.
 A call may come with a *pass*: the engine gives one when every deployment that the request could be sent to is set
 aside.  It forces a probe of a breaker that has been open for half of ``open_s``, whatever is left of its time (Envoy's
 panic mode lets all calls through; here it is still one at a time), and it lets calls through to a deployment that is
-set aside for slowness alone: a slow answer is better than none.  To one that fails often and yet answers it lets so
-many through as its answers promise (:meth:`Breaker.chance`): where all are flaky, breakers would do more harm.
+set aside for slowness alone, for a slow answer is better than none, or for a refused key, for that is told at once.  To
+one that fails often and yet answers it lets so many through as its answers promise (:meth:`Breaker.chance`): where all
+are flaky, breakers would do more harm.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ def unknown_demand(_now: float) -> float:
 class Breaker:
     """See the module.  ``ready_at``: when a call may next be let in; in the past while closed.
 
-    ``answered_at``: when a call last succeeded; ``opened_at``: when it opened last; ``too_slow``: whether that was for
-    slowness alone.  *demand* tells the requests a second that a ramp goes by.
+    ``answered_at``: when a call last succeeded; ``opened_at``: when it opened last; ``passable``: whether calls with a
+    pass go through all the same.  *demand* tells the requests a second that a ramp goes by.
     """
 
     __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe", "_ramp",
-                 "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "ready_at",
-                 "settings", "state", "too_slow")  # fmt: skip
+                 "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable", "ready_at",
+                 "settings", "state")  # fmt: skip
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.ready_at = ALWAYS
         self.opened_at = ALWAYS
-        self.too_slow = False
+        self.passable = False
         self._random = random
         self._demand = demand
         self._counts = SlidingCounts(settings.window_s)
@@ -117,7 +118,7 @@ class Breaker:
         """Whether a call with a pass would be let in now, though the breaker is not closed."""
         if self.state is BreakerState.CLOSED:
             return False
-        return self.too_slow or (self._probe is None and now >= self.opened_at + self.settings.open_s / 2)
+        return self.passable or (self._probe is None and now >= self.opened_at + self.settings.open_s / 2)
 
     def admit(self, now: float, *, passed: bool = False) -> Permit | None:
         """Return a permit for one call, or ``None`` when none may pass now.  *passed*: the call has a pass."""
@@ -125,7 +126,7 @@ class Breaker:
             if self._ramp is not None and not passed:
                 self.take_turn(now)
             return self._epoch
-        if passed and self.too_slow:
+        if passed and self.passable:
             return SILENT
         if passed and not self.may_be_forced(now) and self.chance(now) > 0.0:
             return FLAKY
@@ -179,22 +180,21 @@ class Breaker:
             or self._slow_in_a_row >= self.settings.failures
             or self._reaches(self.settings.slow_ratio, self._speeds, now)
         ):
-            self._open(now, too_slow=True)
+            self._open(now, passable=True)
 
-    def failed(self, permit: Permit, now: float) -> None:
-        """Hand *permit* back after a failure of the deployment."""
+    def failed(self, permit: Permit, now: float, *, refused: bool = False) -> None:
+        """Hand *permit* back after a failure of the deployment.  *refused*: the next call will fail in the same way."""
         if permit == FLAKY:
             self._failures_in_a_row += 1
             self._counts.add(now, second=1)
         if permit != self._epoch:
             return
-        if self._probe is not None:
-            self._open(now)
-            return
-        self._failures_in_a_row += 1
-        self._counts.add(now, second=1)
-        if self._failures_in_a_row >= self.settings.failures or self._reaches(self.settings.ratio, self._counts, now):
-            self._open(now)
+        probed = self._probe is not None
+        if not probed:
+            self._failures_in_a_row += 1
+            self._counts.add(now, second=1)
+        if probed or refused or self._failures_in_a_row >= self.settings.failures or self._fails_too_often(now):
+            self._open(now, passable=refused)
 
     def released(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after an end that tells nothing about the deployment."""
@@ -220,16 +220,19 @@ class Breaker:
         """Whether the last call that told anything was a failure."""
         return self._failures_in_a_row > 0
 
+    def _fails_too_often(self, now: float) -> bool:
+        return self._reaches(self.settings.ratio, self._counts, now)
+
     def _reaches(self, ratio: float, counts: SlidingCounts, now: float) -> bool:
         good, bad = counts.totals(now)
         calls = good + bad
         return calls >= self.settings.min_calls and bad / calls >= ratio
 
-    def _open(self, now: float, *, too_slow: bool = False) -> None:
+    def _open(self, now: float, *, passable: bool = False) -> None:
         settings = self.settings
         bound = min(settings.open_cap_s, settings.open_s * 2.0 ** min(self._openings_in_a_row, 60))
         self.state = BreakerState.OPEN
-        self.too_slow = too_slow
+        self.passable = passable
         self.opened_at = now
         self.ready_at = self._until = max(self._until, now + bound / 2 + self._random.uniform(0, bound / 2))
         self._openings_in_a_row += 1
@@ -238,7 +241,7 @@ class Breaker:
 
     def _close(self, now: float) -> None:
         self.state = BreakerState.CLOSED
-        self.too_slow = False
+        self.passable = False
         self.ready_at = self._until = ALWAYS
         self._probe = None
         self._failures_in_a_row = self._slow_in_a_row = self._openings_in_a_row = 0

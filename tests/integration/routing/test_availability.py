@@ -423,3 +423,14 @@ async def test_a_failed_call_gives_its_tokens_back():
         await r.fails(AllAttemptsFailed, "word " * 60)
         await r.ask("word " * 60)
         assert r.timeline[1] == ("a", 0.0)
+
+
+async def test_one_that_is_only_slow_and_then_fails_is_not_asked_again_at_once():
+    script = [Slow(2.0), Slow(2.0), Fail(ServerError)]
+    breaker = {"slow_s": 1.0, "min_calls": 2}
+    async with routed(script, groups={"chat": {**ALONE["chat"], "breaker": breaker}}) as r:
+        for _ in range(2):
+            await r.ask()
+        assert r.state("a").breaker.state == "open"
+        await r.fails(AllAttemptsFailed)
+        assert r.called == ["a"] * 3

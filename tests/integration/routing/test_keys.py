@@ -102,6 +102,25 @@ async def test_when_all_are_refused_and_nobody_else_is_there_the_error_tells_of_
         assert world.timeline == [("a", 0.0)] * 2
 
 
+async def test_a_refusal_that_counts_keeps_the_next_requests_away_while_others_can_answer():
+    async with routed({"a": Fail(AuthenticationFailed), "b": Reply("b")}) as world:
+        for _ in range(4):
+            assert (await world.ask()).text == "b"
+        assert world.called == ["a", "b", "b", "b", "b"]
+        assert world.router.metrics().deployments["a"].breaker == "open"
+        await anyio.sleep(5.0)
+        await world.ask()
+        assert world.called[5:] == ["a", "b"], "probed, as after any failure"
+
+
+async def test_where_nobody_else_is_there_each_request_is_told_at_once():
+    async with routed(Fail(AuthenticationFailed), groups={"chat": {"deployments": ["a"]}}) as world:
+        for _ in range(6):
+            error = await world.fails(AllAttemptsFailed)
+            assert [type(one) for one in error.errors] == [AuthenticationFailed]
+        assert world.timeline == [("a", 0.0)] * 6
+
+
 async def test_a_probe_may_go_through_the_keys():
     breaker = {"failures": 1, "open_s": 10.0, "open_cap_s": 10.0}
     script = {"a": [Fail(RateLimited), refused(AuthenticationFailed, 1), Reply("a")], "b": Reply("b")}

@@ -287,7 +287,7 @@ def test_so_many_slow_answers_in_a_row_open_it():
     fail(breaker)  # tells nothing of the speed
     assert breaker.state is CLOSED
     slow(breaker, 1)
-    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert (breaker.state, breaker.passable) == (OPEN, True)
 
 
 def test_too_large_a_share_of_slow_answers_opens_it():
@@ -298,7 +298,7 @@ def test_too_large_a_share_of_slow_answers_opens_it():
     slow(breaker, 1, latency_s=1.0)
     assert breaker.state is CLOSED
     slow(breaker, 1)
-    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert (breaker.state, breaker.passable) == (OPEN, True)
     assert 2.5 <= breaker.ready_at <= 5.0
 
 
@@ -338,7 +338,7 @@ def test_a_slow_probe_opens_it_again_and_a_quick_one_closes_it():
     now = breaker.ready_at
     permit = breaker.admit(now)
     breaker.took(permit, 9.0, now)
-    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert (breaker.state, breaker.passable) == (OPEN, True)
     assert 5.0 <= breaker.ready_at - now <= 10.0
     breaker.succeeded(permit, now + 1.0)
     assert breaker.state is OPEN
@@ -347,9 +347,23 @@ def test_a_slow_probe_opens_it_again_and_a_quick_one_closes_it():
     breaker.took(permit, 1.0, now)
     assert breaker.state is HALF_OPEN
     breaker.succeeded(permit, now)
-    assert (breaker.state, breaker.too_slow) == (CLOSED, False)
+    assert (breaker.state, breaker.passable) == (CLOSED, False)
     slow(breaker, 1, now=now, latency_s=1.0)
     assert breaker.state is CLOSED  # what was slow before is forgotten
+
+
+def test_a_refused_key_opens_it_at_once_for_all_but_those_with_a_pass():
+    breaker = make(failures=5)
+    breaker.failed(breaker.admit(0.0), 0.0, refused=True)
+    assert (breaker.state, breaker.passable, breaker.is_failing) == (OPEN, True, True)
+    assert 2.5 <= breaker.ready_at <= 5.0
+    assert breaker.admit(1.0) is None
+    permit = breaker.admit(1.0, passed=True)
+    breaker.failed(permit, 1.0, refused=True)  # who comes with a pass tells nothing new
+    assert breaker.ready_at <= 5.0
+    permit = breaker.admit(breaker.ready_at)
+    breaker.succeeded(permit, 5.0)
+    assert (breaker.state, breaker.passable) == (CLOSED, False)
 
 
 def test_how_long_an_old_call_took_changes_nothing():
@@ -374,7 +388,7 @@ def test_where_nothing_else_is_left_what_is_only_slow_lets_calls_pass():
         assert (breaker.state, breaker.ready_at) == (OPEN, before)
     now = breaker.ready_at
     fail(breaker, now)
-    assert not breaker.too_slow
+    assert not breaker.passable
     assert breaker.admit(now, passed=True) is None
 
 
@@ -439,7 +453,7 @@ def test_other_settings_are_held_against_how_long_answers_take():
         permit = breaker.admit(0.0)
         breaker.succeeded(permit, 0.0)
         breaker.took(permit, 9.0, 0.0)
-    assert (breaker.state, breaker.too_slow) == (OPEN, True)
+    assert (breaker.state, breaker.passable) == (OPEN, True)
 
 
 def test_the_same_settings_forget_nothing():
@@ -661,7 +675,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @invariant()
     def agrees_with_the_model(self):
         assert self.breaker.state is self.state
-        assert self.breaker.too_slow is self.slow
+        assert self.breaker.passable is self.slow
         assert len(self.probes) <= 1
         assert self.breaker.is_probing is bool(self.probes)
 

@@ -141,7 +141,7 @@ def test_the_facade_can_log_too(lines):
 
 async def test_one_line_a_request_with_what_happened(lines):
     agents = {"recon": {"group": "chat"}}
-    script = {"a": Fail(AuthenticationFailed), "b": Reply(ANSWER)}
+    script = {"a": Fail(ServerError), "b": Reply(ANSWER)}
     async with router_of(script, plugins=[logging(lines)], agents=agents) as router:
         reply = await router.for_agent("recon").generate(PROMPT, complexity=0.12345)
     assert [event for _level, event, _fields in lines.seen] == ["request"]
