@@ -148,8 +148,12 @@ CONTESTANTS = {
     "asyncrouter, tuned": Contestant(
         "asyncrouter",
         asyncrouter,
-        {"on_interrupt": "continue", "retry": {"use": "exponential", "initial_delay_s": 0.2}},
-        why="broken streams go on where they broke off; a shorter backoff",
+        {
+            "on_interrupt": "continue",
+            "retry": {"use": "exponential", "initial_delay_s": 0.05},
+            "breaker": {"slow_s": 0.3, "min_calls": 10},
+        },
+        why="broken streams go on where they broke off; a shorter backoff; a deployment that takes 0.3 s is too slow",
     ),
     "LiteLLM, tuned": Contestant(
         "litellm",

@@ -195,6 +195,7 @@ def plot(rows: Sequence[Row], target: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FuncFormatter
 
     scenarios = list(dict.fromkeys(row.scenario for row in rows))[::-1]
     panels = (
@@ -221,6 +222,8 @@ def plot(rows: Sequence[Row], target: Path) -> None:
             )
         axis.set_title(title, fontsize=11)
         axis.set_xscale(scale)
+        if scale == "log":
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
         axis.grid(axis="x", color="#dddddd", zorder=0)
         for position in range(0, len(scenarios), 2):
             axis.axhspan(position - 0.5, position + 0.5, color="#f4f4f4", zorder=0)
