@@ -133,7 +133,9 @@ def machine() -> str:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+    load = f" at a load of {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    cores = f"{platform.machine()}, {os.cpu_count()} cores{load}"
+    return f"{cores}, Python {platform.python_version()}, {', '.join(versions)}"
 
 
 def document(rows: Sequence[Row]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ SCENARIOS = (
     ),
     Scenario("a 500 now and then", "one deployment; one call in seven gets a 500", group(every(7, error(500)))),
     Scenario("401", "a refuses its key; b is well", group(always(error(401, "invalid_api_key")), well)),
-    Scenario("brown-out", "a takes 0.8 s instead of 20 ms; b is well", group(slow(0.8), well), requests=40),
+    Scenario("brown-out", "a takes 0.8 s instead of 20 ms; b is well", group(slow(0.8), well), requests=60),
 )
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 

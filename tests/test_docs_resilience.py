@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import attrs
@@ -46,3 +47,25 @@ def test_every_default_has_its_reason(kind):
 def test_the_pictures_are_drawings():
     for name in re.findall(r"!\[[^\]]+\]\((\S+\.svg)\)", PAGES[PAGE]):
         assert (ROOT / "docs" / name).read_text(encoding="utf-8").startswith("<svg ")
+
+
+RESULTS = json.loads((ROOT / "benchmarks" / "results" / "failures.json").read_text(encoding="utf-8"))
+MEASURED = section(PAGE, "### Beside another router")
+EXCERPT = re.findall(r"^\| ([^|]+) \| ([\d][^|]+) \| ([^|]+) \|$", MEASURED, re.MULTILINE)
+
+
+def in_short(scenario, contestant):
+    (row,) = (one for one in RESULTS["rows"] if (one["scenario"], one["contestant"]) == (scenario, contestant))
+    times = f"{row['p50_s'] * 1e3:.0f}; {row['worst_s'] * 1e3:.0f}"
+    return f"{row['answered']} of {row['requests']}; {row['upstream_calls_per_request']:.2f}; {times}"
+
+
+def test_the_excerpt_is_of_the_last_run():
+    assert len(EXCERPT) > 5
+    for scenario, own, rival in EXCERPT:
+        assert (own, rival) == (in_short(scenario, "asyncrouter"), in_short(scenario, "LiteLLM")), scenario
+
+
+def test_every_scenario_in_which_the_rival_does_better_is_named():
+    worse = {one["scenario"] for one in RESULTS["rival_is_better"]}
+    assert worse == set(re.findall(r"^- \*([^*]+)\*", MEASURED, re.MULTILINE))
