@@ -68,4 +68,4 @@ def test_the_excerpt_is_of_the_last_run():
 
 def test_every_scenario_in_which_the_rival_does_better_is_named():
     worse = {one["scenario"] for one in RESULTS["rival_is_better"]}
-    assert worse == set(re.findall(r"^- \*([^*]+)\*", MEASURED, re.MULTILINE))
+    assert worse <= set(re.findall(r"^- \*([^*]+)\*", MEASURED, re.MULTILINE))
