@@ -52,7 +52,7 @@ def no_thread_left():
 
 
 def public(kind: type) -> dict[str, inspect.Signature]:
-    async_only = {"plan", "enter", "engine", "fleet", "registry", "aclose"}
+    async_only = {"plan", "agent_plan", "enter", "engine", "fleet", "registry", "aclose"}
     sync_only = {"calls", "run", "start", "on_loop", "close"}
     return {
         name: inspect.signature(member)
