@@ -735,6 +735,13 @@ def test_a_call_let_through_by_chance_counts_and_changes_no_state():
     assert breaker.admit(12.0) is None
 
 
+@pytest.mark.parametrize(("end", "good", "bad"), [("succeeded", 2, 3), ("failed", 1, 4)])
+def test_a_call_let_through_by_chance_counts_as_one(end, good, bad):
+    breaker = flaky_breaker(good=1, bad=3)
+    getattr(breaker, end)(FLAKY, 10.0)
+    assert breaker.chance(10.0) == pytest.approx(1 - (good + bad - 2 * good) / (good + bad + 1))
+
+
 def test_a_breaker_that_lets_calls_back_by_turns_has_no_chance_to_give():
     breaker = make(failures=1, ramp_s=10.0)
     fail(breaker)
