@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from routed import ROLE, STOP, RawStreams, delta, routed
+from unwilling import Unwilling
 
 from asyncrouter import (
     AllAttemptsFailed,
@@ -19,7 +20,7 @@ from asyncrouter import (
     Verdict,
     hookimpl,
 )
-from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, Stream
+from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
 
 HEDGE = {"at": 0.5, "max_extra_load": 1.0}
 
@@ -450,36 +451,6 @@ async def test_an_answer_without_a_word_may_win_too():
 
 
 # ---------------------------------------------------------------- losers that make trouble
-
-
-class Unwilling(FakeProvider):
-    """Its deployment "a" does not end when it is cancelled, but ``after_s`` seconds later, with *error*."""
-
-    def __init__(self, script, after_s, error=None):
-        super().__init__(script)
-        self.after_s = after_s
-        self.error = error
-
-    async def hold(self, deployment):
-        if deployment.name == "a":
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(self.after_s)
-            if self.error is not None:
-                raise self.error
-
-    async def complete(self, request, deployment, timeouts):
-        try:
-            return await super().complete(request, deployment, timeouts)
-        finally:
-            await self.hold(deployment)
-
-    async def stream(self, request, deployment, timeouts):
-        try:
-            async with aclosing(super().stream(request, deployment, timeouts)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        finally:
-            await self.hold(deployment)
 
 
 async def ask_or_read(r, streamed, **arguments):
