@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import json
 import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from pages import PAGES
 
 from asyncrouter.testing import virtual_backend
 
@@ -74,3 +76,12 @@ def test_a02_the_soak_can_fail(soak, broken):
     else:
         report.ends["answered"] = 3
     assert len(report.faults) == 1
+
+
+@pytest.mark.parametrize("over", ["memory", "sockets"])
+def test_a02_the_figures_of_the_page_are_those_of_the_last_run(over):
+    result = json.loads((PATH.parent / "results" / f"soak-{over}.json").read_text(encoding="utf-8"))
+    growth = f"{result['growth_mb_per_10000_calls']:.3f} MB"
+    where = "in memory" if over == "memory" else "over sockets"
+    assert f"| {result['calls']:,} {where} | {growth} |" in PAGES["docs/resilience.md"]
+    assert result["faults"] == []
