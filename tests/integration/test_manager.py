@@ -27,6 +27,7 @@ from asyncrouter.config.catalogue import build_catalogue
 from asyncrouter.manager import BACKUP_FIRST, PRIMARY_FIRST
 from asyncrouter.strategies.fallbacks.onward import NextFallback
 from asyncrouter.testing import Fail, FakeProvider, Hang, Reply
+from asyncrouter.types.tokens import estimate_tokens
 
 NOTHING = {
     "primary_calls": 0,
@@ -337,7 +338,8 @@ async def test_cancelling_generate_async_cancels_the_call_upstream():
         with pytest.raises(asyncio.CancelledError):
             await call
         assert await asyncio.to_thread(ended.wait, 10)
-        assert manager.get_metrics() == {**NOTHING, "primary_calls": 1}
+        sent = estimate_tokens([{"role": "user", "content": "hi"}])  # the prompt is paid for, whoever leaves
+        assert manager.get_metrics() == {**NOTHING, "primary_calls": 1, "input_tokens": sent}
     assert [(one.deployment.name, one.outcome) for one in provider.calls] == [("gpt-4", "cancelled")]
 
 
