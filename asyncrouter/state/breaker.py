@@ -228,7 +228,7 @@ class Breaker:
         calls = good + bad
         return calls >= self.settings.min_calls and bad / calls >= ratio
 
-    def _open(self, now: float, *, passable: bool = False) -> None:
+    def _open(self, now: float, *, passable: bool) -> None:
         settings = self.settings
         bound = min(settings.open_cap_s, settings.open_s * 2.0 ** min(self._openings_in_a_row, 60))
         self.state = BreakerState.OPEN

@@ -735,6 +735,18 @@ def test_a_call_let_through_by_chance_counts_and_changes_no_state():
     assert breaker.admit(12.0) is None
 
 
+def test_a_probe_that_fails_opens_it_however_it_had_opened():
+    """For its ratio, say, with hardly a failure in a row."""
+    breaker = make(failures=1000, min_calls=4, ratio=0.5, window_s=1.0)
+    for _ in range(2):
+        breaker.succeeded(breaker.admit(0.0), 0.0)
+        fail(breaker, 0.0)
+    assert breaker.state is OPEN
+    probe(breaker, "failed", 100.0)
+    assert breaker.state is OPEN
+    assert breaker.ready_at > 100.0 + PROBE_RECHECK_S
+
+
 @pytest.mark.parametrize(("end", "good", "bad"), [("succeeded", 2, 3), ("failed", 1, 4)])
 def test_a_call_let_through_by_chance_counts_as_one(end, good, bad):
     breaker = flaky_breaker(good=1, bad=3)
