@@ -10,7 +10,9 @@ MUTMUT := 3.8.1
 PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
 MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
 
-.PHONY: help demo test check lint bench sidebyside soak mutation constraints clean
+SIMULATED := tests/faults tests/property
+
+.PHONY: help demo test test-covered test-simulated check lint bench sidebyside soak mutation constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -19,8 +21,15 @@ demo: $(VENV)/.demo ## Run the main job on a real local model: no key, no networ
 	$(BIN)/python -m asyncrouter demo
 
 test: $(VENV)/.test ## Run every test, with the coverage that each floor must have
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-covered test-simulated
 	$(BIN)/python tests/check_coverage.py
+
+# Two processes side by side: what is traced for coverage, and long simulations, which tracing would make twice as long.
+test-covered:
+	$(BIN)/python -m pytest --cov --cov-report= $(SIMULATED:%=--ignore=%)
+
+test-simulated:
+	$(BIN)/python -m pytest -p no:cacheprovider $(SIMULATED)
 
 check: lint test ## Format, lint, types and every test
 
