@@ -21,7 +21,7 @@ demo: $(VENV)/.demo ## Run the main job on a real local model: no key, no networ
 	$(BIN)/python -m asyncrouter demo
 
 test: $(VENV)/.test ## Run every test, with the coverage that each floor must have
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-covered test-simulated
+	$(MAKE) --no-print-directory --jobs=2 $(if $(MAKE_TERMOUT),,--output-sync=target) test-covered test-simulated
 	$(BIN)/python tests/check_coverage.py
 
 # Two processes side by side: what is traced for coverage, and long simulations, which tracing would make twice as long.
