@@ -10,9 +10,9 @@ MUTMUT := 3.8.1
 PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
 MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
 
-SIMULATED := tests/faults tests/property
+UNTRACED := tests/faults tests/property tests/test_pipeline_oracle.py plugins
 
-.PHONY: help demo test test-covered test-simulated check lint bench sidebyside soak mutation constraints clean
+.PHONY: help demo test test-covered test-untraced check lint bench sidebyside soak mutation constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,15 +21,15 @@ demo: $(VENV)/.demo ## Run the main job on a real local model: no key, no networ
 	$(BIN)/python -m asyncrouter demo
 
 test: $(VENV)/.test ## Run every test, with the coverage that each floor must have
-	$(MAKE) --no-print-directory --jobs=2 $(if $(MAKE_TERMOUT),,--output-sync=target) test-covered test-simulated
+	$(MAKE) --no-print-directory --jobs=2 $(if $(MAKE_TERMOUT),,--output-sync=target) test-covered test-untraced
 	$(BIN)/python tests/check_coverage.py
 
-# Two processes side by side: what is traced for coverage, and long simulations, which tracing would make twice as long.
+# Two processes side by side: what is traced for coverage, and what has no need of it and would take twice as long by it.
 test-covered:
-	$(BIN)/python -m pytest --cov --cov-report= $(SIMULATED:%=--ignore=%)
+	$(BIN)/python -m pytest --cov --cov-report= $(UNTRACED:%=--ignore=%)
 
-test-simulated:
-	$(BIN)/python -m pytest -p no:cacheprovider $(SIMULATED)
+test-untraced:
+	$(BIN)/python -m pytest -p no:cacheprovider $(UNTRACED)
 
 check: lint test ## Format, lint, types and every test
 

@@ -285,3 +285,48 @@ def test_who_waits_for_his_turn_hears_of_other_limits(clock):
     assert called == []
     state.adopt(deployment())
     assert (called, state.limits) == (["called"], None)
+
+
+# ------------------------------------------------------------------ another configuration
+
+
+def test_the_same_target_keeps_what_is_known_of_it(fleet):
+    fleet.add([deployment()])
+    state = fleet["a"]
+    state.answered(0.5)
+    state.cool_until(200.0)
+    limits = Limits(rpm=60, concurrency=3)
+    fleet.adopt([deployment(breaker=BreakerSettings(failures=2), limits=limits), deployment("b")])
+    assert fleet["a"] is state
+    assert (state.latency_s, state.cooldown_until) == (0.5, 200.0)
+    assert state.breaker.settings.failures == 2
+    assert (state.limits is None, state.slots.limit) == (False, 3)
+    with pytest.raises(KeyError):
+        fleet["b"]  # adopting adds nobody
+
+
+def test_another_target_behind_the_name_begins_anew_but_for_its_counters(fleet):
+    fleet.add([deployment(limits=Limits(rpm=60))])
+    state = fleet["a"]
+    state.tally.calls = 7
+    state.answered(0.5)
+    state.produced(9)
+    state.cool_until(200.0)
+    limits = state.limits
+    fleet.adopt([attrs.evolve(state.deployment, model="another")])
+    assert (state.latency_s, state.output_tokens, state.ready_at <= 100.0) == (None, None, True)
+    assert (state.tally.calls, state.limits) == (7, limits)
+
+
+def test_limits_that_are_lifted_wake_who_waits_for_his_turn(fleet):
+    fleet.add([deployment(limits=Limits(rpm=60))])
+    woken = []
+    fleet["a"].limits.line.join(100.0, lambda: woken.append("first"))
+    fleet.adopt([deployment()])
+    assert (fleet["a"].limits, woken) == (None, ["first"])
+
+
+def test_who_is_configured_no_longer_is_forgotten(fleet):
+    fleet.add([deployment(), deployment("b")])
+    fleet.forget(["b", "never there"])
+    assert list(fleet.metrics().deployments) == ["a"]
