@@ -40,6 +40,7 @@ lint: $(VENV)/.test ## Format, lint and types
 
 bench: $(VENV)/.test ## Measure what a routed call costs, and why the local server has its own process
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/bounds.py
 	$(BIN)/python benchmarks/local_server.py --patience 10
 
 sidebyside: .rivals-venv/.ready ## Measure failing upstreams beside another router, installed for this only

@@ -2,10 +2,10 @@
 
 A deployment that has answered lately takes the fallbacks of all that fails elsewhere, at once and without a bound: an
 outage of one provider must move all of its traffic.  One that has not may be down as well, and where failures are slow
-a whole herd would find that out one by one: with three deployments that each take 15 s to fail, 1,000 requests a second
-made 1.5 times as many calls in a minute.  So further attempts there draw on the shared budget; beyond it they wait for
-what the first ones bring to light.  No news is good news: after :data:`PATIENCE_S` they go too, save that no more than
-:data:`MOST` such attempts of all requests run at once.  An answer opens the way to all, the breaker closes it to all.
+a whole herd would find that out one by one (``tests/faults/test_b_breaker.py``, B05).  So further attempts there draw
+on the shared budget; beyond it they wait for what the first ones bring to light.  No news is good news: after
+:data:`PATIENCE_S` they go too, save that no more than :data:`MOST` such attempts of all requests run at once.  An
+answer opens the way to all, the breaker closes it to all.
 """
 
 from __future__ import annotations

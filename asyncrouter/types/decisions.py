@@ -32,7 +32,7 @@ class Estimate:
 
     @property
     def reason(self) -> str:
-        """Why the complexity is what it is; put into words when it is read: that costs 3.5 µs, and few read it."""
+        """Why the complexity is what it is; put into words only when it is read, for few read it."""
         if self._reason or not self.contributions:
             return self._reason
         shown = sorted((one for one in self.contributions if one[0] >= SHOWN_FROM), reverse=True)
