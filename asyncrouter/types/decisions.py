@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -10,6 +10,8 @@ from asyncrouter.types.deployments import Deployment
 
 Contribution = tuple[float, str]
 """What one feature added to an estimate, in points of the estimator's own scale, and the feature's name."""
+UNKNOWN: Mapping[str, float] = {}
+"""No expectation of any deployment's quality."""
 SHOWN_FROM = 0.005
 """Points below this do not appear in a reason."""
 
@@ -20,7 +22,8 @@ class Estimate:
 
     ``output_tokens`` is ``None`` when the estimator does not forecast it.  ``source`` names the estimator, or
     "caller" when the caller gave the complexity.  ``contributions`` are the features that made the score; without a
-    ``reason`` of its own the estimate tells them, largest first.
+    ``reason`` of its own the estimate tells them, largest first.  ``qualities`` are the qualities, in [0, 1], that the
+    estimator expects of the answers of deployments, by their names; it may know some of them, or none.
     """
 
     complexity: float = attrs.field()
@@ -28,6 +31,7 @@ class Estimate:
     output_tokens: int | None = None
     source: str = ""
     contributions: tuple[Contribution, ...] = attrs.field(default=(), repr=False)
+    qualities: Mapping[str, float] = attrs.field(default=UNKNOWN, repr=False)
     _reason: str = attrs.field(default="", repr=False)
 
     @property
