@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 import random
+import secrets
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -79,7 +80,7 @@ class Router(Calls):
         self._version = Version(self._assembler)
         self._retired: list[Version] = []
         self._changing = anyio.Lock()
-        self._id = f"{id(self):x}"
+        self._id = secrets.token_hex(8)  # requests are told apart across processes: they meet in one outcome log
         self._numbers = itertools.count(1)
         self._follows_loop = clock is None
         self._home: asyncio.AbstractEventLoop | None = None

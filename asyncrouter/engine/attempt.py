@@ -34,7 +34,7 @@ from asyncrouter.types.errors import (
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import EMPTY
-from asyncrouter.types.response import Response, Usage
+from asyncrouter.types.response import NO_USAGE, Response, Usage
 from asyncrouter.types.tokens import text_tokens
 from asyncrouter.types.trace import Attempt, Outcome
 
@@ -139,7 +139,7 @@ class AttemptScope:
             self._settle(self._limits, error, now)
         if self._response is not None and error is None:
             self._record_success(self._response, now)
-            self._record(Outcome.OK, None, now)
+            self._record(Outcome.OK, None, now, self._response)
         elif isinstance(error, ProviderError):
             self._record_failure(error, now)
             self._record(Outcome.FAILED, error, now)
@@ -184,13 +184,13 @@ class AttemptScope:
         if now >= self._course.deadline:
             state.tally.failures += 1
             cut = AttemptTimedOut("no answer yet at the deadline of the request", deployment=state.deployment.name)
-            self._record(Outcome.FAILED, cut, now)
+            self._record(Outcome.FAILED, cut, now, self._partial)
         elif isinstance(error, PluginError):
             state.tally.failures += 1
-            self._record(Outcome.FAILED, None, now)
+            self._record(Outcome.FAILED, None, now, self._partial)
         else:
             state.tally.cancelled += 1
-            self._record(Outcome.CANCELLED, None, now)
+            self._record(Outcome.CANCELLED, None, now, self._partial)
 
     def _was_silent(self, now: float) -> bool:
         """Whether it had no output for longer than ``first_token_s``, which bounds streams and is a measure of all."""
@@ -249,8 +249,11 @@ class AttemptScope:
                 state.cool_until(now + LIMITED_S)
             state.breaker.failed(self._permit, now, refused=isinstance(error, AuthenticationFailed))
 
-    def _record(self, outcome: Outcome, error: ProviderError | None, now: float) -> None:
+    def _record(
+        self, outcome: Outcome, error: ProviderError | None, now: float, answer: Response | None = None
+    ) -> None:
         step, trace = self._step, self._course.trace
+        usage = NO_USAGE if answer is None else answer.usage
         attempt = Attempt(
             number=len(trace.attempts) + 1,
             deployment=step.deployment.name,
@@ -261,6 +264,9 @@ class AttemptScope:
             error=error,
             started_at=self._started_at,
             duration_s=now - self._started_at,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=None if answer is None else answer.cost_usd,
         )
         self._course.ended(step, attempt)
         observe = step.route.pipeline.observe

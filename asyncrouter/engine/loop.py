@@ -110,7 +110,7 @@ class Engine:
             return await self._judged(course, step, call)
 
         async def discard(judged: Judged) -> None:
-            revise(course, judged.step, Outcome.CANCELLED)
+            revise(course, judged.step, outcome=Outcome.CANCELLED)
 
         return await race(contend, discard, rivals, course)
 
@@ -133,7 +133,9 @@ class Engine:
         verdict = ACCEPTED if ask is None else await judge(ask, course, step, response)
         if not verdict.accept:
             self.fleet[step.deployment.name].tally.rejected += 1
-            revise(course, step, Outcome.REJECTED)
+            revise(course, step, outcome=Outcome.REJECTED, score=verdict.score)
+        elif verdict.score is not None:
+            revise(course, step, score=verdict.score)
         return Judged(step, response, verdict)
 
     async def _call(self, course: Course, step: Step, call: AttemptCall) -> Response | None:
@@ -183,11 +185,11 @@ async def judge(ask: Callable[..., Any], course: Course, step: Step, response: R
         return ACCEPTED
 
 
-def revise(course: Course, step: Step, outcome: Outcome) -> None:
-    """Record that the answer of *step* was not given to the caller after all."""
+def revise(course: Course, step: Step, **changes: Any) -> None:
+    """Record what became of the answer of *step*: what the judge thought of it, or that the caller did not get it."""
     name, attempts = step.deployment.name, course.trace.attempts  # the losers of a race may stand after it
     index = max(i for i, one in enumerate(attempts) if one.deployment == name and one.outcome is Outcome.OK)
-    attempts[index] = attrs.evolve(attempts[index], outcome=outcome)
+    attempts[index] = attrs.evolve(attempts[index], **changes)
 
 
 ACCEPTED = Verdict(accept=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -23,7 +23,8 @@ class Estimate:
     ``output_tokens`` is ``None`` when the estimator does not forecast it.  ``source`` names the estimator, or
     "caller" when the caller gave the complexity.  ``contributions`` are the features that made the score; without a
     ``reason`` of its own the estimate tells them, largest first.  ``qualities`` are the qualities, in [0, 1], that the
-    estimator expects of the answers of deployments, by their names; it may know some of them, or none.
+    estimator expects of the answers of deployments, by their names; it may know some of them, or none.  ``features`` is
+    the vector that it looked at, where it has one: an outcome log may keep it, to learn from without the prompts.
     """
 
     complexity: float = attrs.field()
@@ -32,6 +33,7 @@ class Estimate:
     source: str = ""
     contributions: tuple[Contribution, ...] = attrs.field(default=(), repr=False)
     qualities: Mapping[str, float] = attrs.field(default=UNKNOWN, repr=False)
+    features: Sequence[float] = attrs.field(default=(), repr=False, eq=False)
     _reason: str = attrs.field(default="", repr=False)
 
     @property

@@ -37,7 +37,11 @@ class AttemptKind(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One call to one deployment.  ``started_at`` is in the clock's seconds; ``number`` counts from 1."""
+    """One call to one deployment.  ``started_at`` is in the clock's seconds; ``number`` counts from 1.
+
+    ``input_tokens``, ``output_tokens`` and ``cost_usd`` are what it took, as ``metrics()`` counts it: nothing when it
+    failed, ``None`` without a price.  ``score``: what the judge thought of its answer, in [0, 1], where it said.
+    """
 
     number: int
     deployment: str
@@ -48,6 +52,10 @@ class Attempt:
     error: ProviderError | None = None
     started_at: float = 0.0
     duration_s: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    score: float | None = None
 
 
 class TraceView(Protocol):
