@@ -56,6 +56,7 @@ def price_of(provider_kind: str, model: str) -> Price | None:
     try:
         fresh, output = per_million(input_tokens=TOKENS, output_tokens=TOKENS)
         cached, _ = per_million(input_tokens=TOKENS, output_tokens=0, cache_read_tokens=TOKENS)
+        _, reasoning = per_million(input_tokens=0, output_tokens=TOKENS, output_reasoning_tokens=TOKENS)
     except (LookupError, ValueError):  # no such model, or one that is not priced by the token
         return None
-    return Price(input=fresh, output=output, cached_input=cached)
+    return Price(input=fresh, output=output, cached_input=cached, reasoning=None if reasoning == output else reasoning)

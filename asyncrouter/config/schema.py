@@ -82,6 +82,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "input": checks.not_negative,
         "output": checks.not_negative,
         "cached_input": optional(checks.not_negative),
+        "reasoning": optional(checks.not_negative),
     },
     Limits: {
         "rpm": optional(checks.positive),

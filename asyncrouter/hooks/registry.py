@@ -23,13 +23,17 @@ Factory = Callable[..., Any]
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One registered name: what it makes, and which distribution in which version it came from."""
+    """One registered name: what it makes, and which distribution in which version it came from.
+
+    ``extended_by``: the distribution that may register the same name once more, for options that this one lacks.
+    """
 
     kind: Kind
     name: str
     factory: Factory = attrs.field(repr=False)
     distribution: str
     version: str
+    extended_by: str = ""
 
     @property
     def summary(self) -> str:
@@ -38,7 +42,7 @@ class Entry:
 
 
 class Registry:
-    """Names to factories, a name once per kind.
+    """Names to factories, a name once per kind; what extends a built-in name is asked for the options it lacks.
 
     A factory takes the options of the configuration's table as keyword arguments and returns the object with the
     hook implementations (for a provider: the provider itself).
@@ -46,6 +50,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[Kind, str], Entry] = {}
+        self._extensions: dict[tuple[Kind, str], Entry] = {}
         self._source = ("asyncrouter", VERSION)
         self.failures: list[PluginLoadError] = []
         self._installed_loaded = False
@@ -54,9 +59,12 @@ class Registry:
         """Register an object with ``asyncrouter_estimate``."""
         self._add("estimator", name, factory)
 
-    def selector(self, name: str, factory: Factory) -> None:
-        """Register an object with ``asyncrouter_select``."""
-        self._add("selector", name, factory)
+    def selector(self, name: str, factory: Factory, *, extended_by: str = "") -> None:
+        """Register an object with ``asyncrouter_select``; *extended_by* names the distribution that knows more options.
+
+        That distribution registers the name once more, and is asked where the options are not those of *factory*.
+        """
+        self._add("selector", name, factory, extended_by)
 
     def retry(self, name: str, factory: Factory) -> None:
         """Register an object with ``asyncrouter_retry``."""
@@ -83,8 +91,9 @@ class Registry:
         self._add("plugin", name, factory)
 
     def entries(self) -> list[Entry]:
-        """Return every entry, by kind and name."""
-        return sorted(self._entries.values(), key=lambda entry: (KINDS.index(entry.kind), entry.name))
+        """Return every entry, by kind and name; what extends a built-in name comes after it."""
+        entries = (*self._entries.values(), *self._extensions.values())
+        return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
     def names(self, kind: Kind) -> list[str]:
         """Return the names of one kind, sorted."""
@@ -111,6 +120,8 @@ class Registry:
         """
         entry = self.find(kind, name, path)
         faults = _option_faults(entry.factory, options, given, path)
+        if faults and entry.extended_by:
+            entry, faults = self._extension(entry, faults, options, given, path)
         if faults:
             raise ConfigError(faults=faults)
         try:
@@ -140,7 +151,7 @@ class Registry:
 
         Raises :class:`PluginLoadError` naming the distribution.
         """
-        before = dict(self._entries)
+        before = dict(self._entries), dict(self._extensions)
         builtin_source, self._source = self._source, (distribution, version)
         try:
             hook = getattr(plugin, f"{PROJECT}_register", None)
@@ -150,7 +161,7 @@ class Registry:
                 raise _refused(distribution, "asyncrouter_register must be a plain function, not async")
             hook(registry=self)
         except Exception as error:
-            self._entries = before
+            self._entries, self._extensions = before
             if isinstance(error, PluginLoadError):
                 raise
             raise _load_error(distribution, "asyncrouter_register failed", error) from error
@@ -166,11 +177,26 @@ class Registry:
             raise _load_error(distribution, "cannot be imported", error) from error
         self.register_from(plugin, distribution, version)
 
-    def _add(self, kind: Kind, name: str, factory: Factory) -> None:
+    def _extension(
+        self, entry: Entry, faults: list[ConfigFault], options: Mapping[str, Any], given: Mapping[str, Any], path: str
+    ) -> tuple[Entry, list[ConfigFault]]:
+        """Return what extends *entry* with its faults; where it is not installed, *entry* and how to get it."""
+        if not self._installed_loaded:
+            self.load_installed()
+        extension = self._extensions.get((entry.kind, entry.name))
+        if extension is not None:
+            return extension, _option_faults(extension.factory, options, given, path)
+        more = f"more options with pip install {entry.extended_by}"
+        return entry, [attrs.evolve(fault, cure=f"{fault.cure}; {more}") for fault in faults]
+
+    def _add(self, kind: Kind, name: str, factory: Factory, extended_by: str = "") -> None:
         distribution, version = self._source
         if not isinstance(name, str) or not name:
             raise _refused(distribution, f"a {kind} is registered as {name!r}; its name must be a text")
         taken = self._entries.get((kind, name))
+        entries = self._entries
+        if taken is not None and taken.extended_by == distribution:
+            entries, taken = self._extensions, self._extensions.get((kind, name))
         if taken is not None:
             raise _refused(
                 distribution,
@@ -179,8 +205,13 @@ class Registry:
             )
         if not callable(factory):
             raise _refused(distribution, f"{kind} {name!r}: the factory is not callable")
-        self._entries[kind, name] = Entry(
-            kind=kind, name=name, factory=factory, distribution=distribution, version=version
+        entries[kind, name] = Entry(
+            kind=kind,
+            name=name,
+            factory=factory,
+            distribution=distribution,
+            version=version,
+            extended_by=extended_by,
         )
 
     def _unknown(self, kind: Kind, name: str, path: str) -> ConfigFault:

@@ -31,7 +31,7 @@ def asyncrouter_register(registry: Registry) -> None:
     registry.selector("round_robin", RoundRobinSelector)
     registry.selector("least_busy", LeastBusySelector)
     registry.selector("latency", LatencySelector)
-    registry.selector("cost", CostSelector)
+    registry.selector("cost", CostSelector, extended_by="asyncrouter-cost")
     registry.selector("complexity", ComplexitySelector)
     registry.retry("exponential", ExponentialRetry)
     registry.retry("none", NoRetry)

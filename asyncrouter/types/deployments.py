@@ -28,20 +28,31 @@ ALL_CAPABILITIES = frozenset({Capability.TOOLS, Capability.VISION, Capability.JS
 
 @attrs.frozen(kw_only=True)
 class Price:
-    """US dollars per million tokens.  ``cached_input`` defaults to ``input``."""
+    """US dollars per million tokens.  ``cached_input`` defaults to ``input``, ``reasoning`` to ``output``."""
 
     input: float
     output: float
     cached_input: float | None = None
+    reasoning: float | None = None
 
-    def cost_usd(self, input_tokens: float, output_tokens: float, cached_input_tokens: float = 0) -> float:
-        """Return the cost in US dollars of so many tokens; the cached ones are part of the input ones.
+    def cost_usd(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        cached_input_tokens: float = 0,
+        reasoning_tokens: float = 0,
+    ) -> float:
+        """Return the cost in US dollars of so many tokens.
 
-        An upstream that counts more cached tokens than input tokens has left them out of the input ones.
+        The cached ones are part of the input ones, those of reasoning part of the output ones.  An upstream that counts
+        more of a part than of the whole has left the part out of it.
         """
         cached_price = self.input if self.cached_input is None else self.cached_input
+        reasoning_price = self.output if self.reasoning is None else self.reasoning
         fresh = input_tokens - cached_input_tokens if cached_input_tokens <= input_tokens else input_tokens
-        return (fresh * self.input + cached_input_tokens * cached_price + output_tokens * self.output) / 1e6
+        written = output_tokens - reasoning_tokens if reasoning_tokens <= output_tokens else output_tokens
+        input_cost = fresh * self.input + cached_input_tokens * cached_price
+        return (input_cost + written * self.output + reasoning_tokens * reasoning_price) / 1e6
 
 
 @attrs.frozen(kw_only=True)

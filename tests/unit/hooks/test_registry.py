@@ -357,3 +357,63 @@ def test_a_factory_that_hides_its_signature_is_simply_called(registry):
 def test_two_registries_share_nothing(registry):
     registry.judge("word", make_word)
     assert Registry().entries() == []
+
+
+# ------------------------------------------------------------------ extending a built-in name
+
+
+def make_more(*, budget=1.0):
+    """A word with a budget."""
+    return "more", budget
+
+
+@pytest.fixture
+def extended(registry):
+    """Return a registry whose selector ``word`` may be extended."""
+    registry.selector("word", make_word, extended_by="asyncrouter-word")
+    return registry
+
+
+def test_options_that_the_built_in_lacks_lead_to_its_extension(extended):
+    extended.register_from(plugin_of(lambda registry: registry.selector("word", make_more)), "asyncrouter-word", "2")
+    assert extended.make("selector", "word", {}) == (0.5, "")
+    assert extended.make("selector", "word", {"share": 1}) == (1, "")
+    assert extended.make("selector", "word", {"budget": 3}) == ("more", 3)
+    assert [(one.distribution, one.summary) for one in extended.entries()] == [
+        ("asyncrouter", "A word."),
+        ("asyncrouter-word", "A word with a budget."),
+    ]
+
+
+def test_the_extension_refuses_what_it_does_not_know(extended):
+    extended.register_from(plugin_of(lambda registry: registry.selector("word", make_more)), "asyncrouter-word", "2")
+    with pytest.raises(ConfigError) as caught:
+        extended.make("selector", "word", {"budgte": 3}, "g")
+    assert fault_of(caught) == ("g.budgte", "unknown key", 'did you mean "budget"?')
+
+
+def test_without_the_extension_the_error_says_how_to_get_it(extended):
+    with pytest.raises(ConfigError) as caught:
+        extended.make("selector", "word", {"budget": 3}, "g")
+    path, message, cure = fault_of(caught)
+    assert (path, message) == ("g.budget", "unknown key")
+    assert cure == "known: share, name; more options with pip install asyncrouter-word"
+
+
+def test_nobody_else_extends_it_and_nobody_twice(extended):
+    plugin = plugin_of(lambda registry: registry.selector("word", make_more))
+    with pytest.raises(PluginLoadError, match="already taken by asyncrouter;"):
+        extended.register_from(plugin, "asyncrouter-other", "1")
+    extended.register_from(plugin, "asyncrouter-word", "1")
+    with pytest.raises(PluginLoadError, match="already taken by asyncrouter-word;"):
+        extended.register_from(plugin, "asyncrouter-word", "1")
+
+
+def test_an_extension_that_fails_halfway_is_not_registered(extended):
+    def register(registry):
+        registry.selector("word", make_more)
+        raise RuntimeError("halfway")
+
+    with pytest.raises(PluginLoadError, match="halfway"):
+        extended.register_from(plugin_of(register), "asyncrouter-word", "1")
+    assert [one.distribution for one in extended.entries()] == ["asyncrouter"]

@@ -32,9 +32,19 @@ def test_an_upstream_that_counts_cached_tokens_apart_costs_no_less_than_nothing(
     assert price.cost_usd(100_000, 0, 1_000_000) == pytest.approx(0.7)
 
 
-@given(cached=PRICES, tokens=st.tuples(TOKENS, TOKENS, TOKENS))
-def test_no_cost_is_negative(cached, tokens):
-    assert Price(input=1.0, output=2.0, cached_input=cached).cost_usd(*tokens) >= 0.0
+def test_tokens_of_reasoning_have_their_own_price():
+    assert Price(input=0.0, output=8.0, reasoning=2.0).cost_usd(0, 1_000_000, 0, 750_000) == pytest.approx(3.5)
+    assert Price(input=0.0, output=8.0).cost_usd(0, 1_000_000, 0, 750_000) == pytest.approx(8.0)
+    assert Price(input=0.0, output=8.0, reasoning=0.0).cost_usd(0, 1_000_000, 0, 1_000_000) == 0.0
+
+
+def test_an_upstream_that_counts_reasoning_apart_is_paid_for_both():
+    assert Price(input=0.0, output=8.0, reasoning=2.0).cost_usd(0, 100_000, 0, 1_000_000) == pytest.approx(2.8)
+
+
+@given(cached=PRICES, reasoning=PRICES, tokens=st.tuples(TOKENS, TOKENS, TOKENS, TOKENS))
+def test_no_cost_is_negative(cached, reasoning, tokens):
+    assert Price(input=1.0, output=2.0, cached_input=cached, reasoning=reasoning).cost_usd(*tokens) >= 0.0
 
 
 def test_a_deployment_can_be_a_key():
