@@ -55,6 +55,8 @@ ONLY_IN = {
     "rich": ("asyncrouter/cli/", "asyncrouter/examples/"),
     "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
     "xllamacpp": ("plugins/",),
+    "jsonschema": ("plugins/",),
+    "referencing": ("plugins/",),
     "orjson": ("asyncrouter/providers/",),
     "trio": ("asyncrouter/engine/apart.py",),
     "genai_prices": ("asyncrouter/config/",),
