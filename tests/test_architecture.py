@@ -54,6 +54,8 @@ ONLY_IN = {
     "click": ("asyncrouter/cli/", "asyncrouter/examples/"),
     "rich": ("asyncrouter/cli/", "asyncrouter/examples/"),
     "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
+    "numpy": ("asyncrouter/lab/", "plugins/"),
+    "pyarrow": ("asyncrouter/lab/outcomes/",),
     "xllamacpp": ("plugins/",),
     "jsonschema": ("plugins/",),
     "referencing": ("plugins/",),
@@ -77,7 +79,9 @@ HEAVY = {
 }
 """What is imported when it is needed, inside functions; one module may do so at its top, if it is imported that way."""
 
-FOR_PLUGINS = ("asyncrouter", "asyncrouter.types", "asyncrouter.hooks", "asyncrouter.providers")
+FOR_PLUGINS = (
+    "asyncrouter", "asyncrouter.types", "asyncrouter.hooks", "asyncrouter.providers", "asyncrouter.lab.outcomes",
+)  # fmt: skip
 PUBLISHED = {
     "strategies": ("asyncrouter.types", "asyncrouter.hooks", "asyncrouter.strategies"),
     "telemetry": ("asyncrouter.types", "asyncrouter.hooks", "asyncrouter.telemetry"),

@@ -16,8 +16,10 @@ from asyncrouter.version import VERSION
 if TYPE_CHECKING:
     import importlib.metadata
 
-Kind = Literal["estimator", "selector", "retry", "fallback", "filter", "judge", "provider", "plugin"]
-KINDS: tuple[Kind, ...] = ("estimator", "selector", "retry", "fallback", "filter", "judge", "provider", "plugin")
+Kind = Literal["estimator", "selector", "retry", "fallback", "filter", "judge", "provider", "plugin", "trainer"]
+KINDS: tuple[Kind, ...] = (
+    "estimator", "selector", "retry", "fallback", "filter", "judge", "provider", "plugin", "trainer",
+)  # fmt: skip
 Factory = Callable[..., Any]
 
 
@@ -89,6 +91,15 @@ class Registry:
     def plugin(self, name: str, factory: Factory) -> None:
         """Register any other plugin: an observer, a cache, a guardrail; activated by ``router.plugins``."""
         self._add("plugin", name, factory)
+
+    def trainer(self, name: str, factory: Factory) -> None:
+        """Register what fits the estimator of the same name: an object with ``train``, which ``lab train`` calls.
+
+        ``train(outcomes, *, seed, progress)`` gets the :class:`~asyncrouter.lab.outcomes.Outcomes` to learn from and
+        returns the bytes of a :class:`~asyncrouter.types.model_file.ModelFile`, the same for the same outcomes and
+        seed; ``progress`` is told the share of the work that is done, from 0 to 1.
+        """
+        self._add("trainer", name, factory)
 
     def entries(self) -> list[Entry]:
         """Return every entry, by kind and name; what extends a built-in name comes after it."""

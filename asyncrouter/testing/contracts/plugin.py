@@ -112,6 +112,9 @@ class PluginContract:
             if entry.kind == "provider":
                 assert isinstance(made, Provider), f"{where}: it has not complete, stream and aclose"
                 continue
+            if entry.kind == "trainer":
+                assert callable(getattr(made, "train", None)), f"{where}: it has no train(outcomes, *, seed, progress)"
+                continue
             manager = HookManager()
             try:
                 manager.register(made)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @hookimpl
 def asyncrouter_register(registry: Registry) -> None:
     """Make the name ``demo`` known, for every kind."""
-    registry.estimator("demo", strategies.DemoEstimator)
+    registry.estimator("demo", strategies.make_estimator)
     registry.selector("demo", strategies.DemoSelector)
     registry.retry("demo", strategies.DemoRetry)
     registry.fallback("demo", strategies.DemoFallback)
@@ -23,3 +23,4 @@ def asyncrouter_register(registry: Registry) -> None:
     registry.judge("demo", strategies.DemoJudge)
     registry.plugin("demo", strategies.DemoCounter)
     registry.provider("demo", DemoProvider)
+    registry.trainer("demo", strategies.DemoTrainer)

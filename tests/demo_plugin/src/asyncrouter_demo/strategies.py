@@ -1,9 +1,14 @@
-"""Six strategies and an observer.  Options are attrs fields, so an unknown or a wrong one is refused by name."""
+"""Six strategies, an observer and a trainer.
+
+Options are attrs fields or keyword arguments, so an unknown or a wrong one is refused by name.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs.validators import ge, gt, instance_of
@@ -13,10 +18,14 @@ from asyncrouter.types.decisions import Estimate, Fallback, GiveUp, Retry, Selec
 from asyncrouter.types.deployments import Deployment, FleetView
 from asyncrouter.types.errors import Disposition
 from asyncrouter.types.events import AttemptFinished, Event
+from asyncrouter.types.model_file import ModelFile
 from asyncrouter.types.request import Request, text_of
 from asyncrouter.types.response import Response
 from asyncrouter.types.tokens import estimate_tokens
 from asyncrouter.types.trace import Attempt, TraceView
+
+if TYPE_CHECKING:
+    from asyncrouter.lab.outcomes import Outcomes
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -34,6 +43,22 @@ class DemoEstimator:
             reason=f"{words} words of {self.hard_words}",
             source="demo",
         )
+
+
+def make_estimator(*, hard_words: int = 300, model: str | None = None) -> DemoEstimator:
+    """Complexity by the number of words, 1 from ``hard_words`` on, or from the number in the file ``model`` on."""
+    return DemoEstimator(hard_words=hard_words if model is None else int(ModelFile.read(model).content))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class DemoTrainer:
+    """Learns from which number of words on the stronger model was worth its price: twice the mean of such prompts."""
+
+    def train(self, outcomes: Outcomes, *, seed: int, progress: Callable[[float], None]) -> bytes:
+        pairs = zip(outcomes.prompts, outcomes.gain, strict=True)
+        words = [len(prompt.split()) for prompt, gain in pairs if gain > 0] or [1]
+        progress(1.0)
+        return bytes(ModelFile("demo", str(2 * sum(words) // len(words)).encode()))
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -1,17 +1,16 @@
-"""``lab``: what a configuration would do, tried where it costs nothing."""
+"""``lab simulate``: the real router over a simulated fleet, in virtual time."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from asyncrouter.cli.lab.common import bars, check_plot
 from asyncrouter.cli.output import Failed, print_document, print_error_document, print_table
 from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault
 
@@ -20,12 +19,7 @@ if TYPE_CHECKING:
     from asyncrouter.lab.simulation.schema import Scenario
 
 
-@click.group()
-def lab() -> None:
-    """Try a configuration where it costs nothing."""
-
-
-@lab.command()
+@click.command()
 @click.option(
     "--config",
     "file",
@@ -61,15 +55,15 @@ def simulate(
         _print_shipped(as_json=as_json)
         return
     if plot is not None:
-        _check_plot(plot)
+        check_plot(plot)
     from asyncrouter.lab.simulation.run import simulate as run
 
     began, computed = time.perf_counter(), time.process_time()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what plugins and logs print meanwhile
             scenarios = _load(file, name, seed=seed, duration_s=duration_s, requests=requests)
-            with _progress(len(scenarios)) as progress:
-                outcomes = [run(scenario, progress(scenario.name)) for scenario in scenarios]
+            with bars() as bar:
+                outcomes = [run(scenario, bar(scenario.name)) for scenario in scenarios]
     except AsyncRouterError as error:
         if as_json:
             print_error_document(error)
@@ -83,14 +77,6 @@ def simulate(
             draw(outcomes, plot)
         except OSError as error:
             raise click.FileError(str(plot), error.strerror) from error
-
-
-def _check_plot(plot: Path) -> None:
-    """Refuse before the simulation what would fail after it."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.UsageError('--plot needs matplotlib; run: pip install "asyncrouter[lab]"')
-    if not plot.absolute().parent.is_dir():
-        raise click.FileError(str(plot), "its folder does not exist")
 
 
 def _load(file: str | None, name: str | None, **over: float | None) -> tuple[Scenario, ...]:
@@ -115,24 +101,6 @@ def _print_shipped(*, as_json: bool) -> None:
         print_document([{"name": name, "shows": summary} for name, summary in rows])
     else:
         print_table(("scenario", "what it shows"), rows)
-
-
-@contextlib.contextmanager
-def _progress(runs: int) -> Iterator[Callable[[str], Callable[[float], None] | None]]:
-    """Yield what makes a listener for each of *runs* simulations: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _name: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-
-        def listener(name: str) -> Callable[[float], None]:
-            bar = bars.add_task(name if runs > 1 else "simulating", total=1.0)
-            return lambda share: bars.update(bar, completed=share)
-
-        yield listener
 
 
 def _tell_speed(outcomes: list[Outcome], wall_s: float, processor_s: float) -> None:

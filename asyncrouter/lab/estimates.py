@@ -1,0 +1,101 @@
+"""What estimators say of prompts: asked through their ordinary hook, as the router asks them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from asyncrouter.assembler import builtin_registry
+from asyncrouter.hooks.manager import HookManager
+from asyncrouter.hooks.pipeline import compile_pipeline, must_wait
+from asyncrouter.hooks.registry import Registry
+from asyncrouter.lab.outcomes.table import Floats
+from asyncrouter.types.decisions import Estimate
+from asyncrouter.types.deployments import Deployment, ModelGroup
+from asyncrouter.types.errors import ConfigError, PluginContractError
+from asyncrouter.types.model_file import FORMAT, ModelFile, is_model_file
+from asyncrouter.types.request import Request
+
+
+@attrs.frozen
+class Estimates:
+    """What an estimator said of some prompts.
+
+    ``complexities`` has the shape (prompts,); ``qualities`` the shape (prompts, models), ``nan`` where it said nothing
+    of a model.
+    """
+
+    complexities: Floats
+    qualities: Floats
+
+
+@attrs.frozen(kw_only=True)
+class NamedEstimator:
+    """An estimator under the ``name`` that was given for it, asked about a group of ``models``."""
+
+    name: str
+    instance: Any = attrs.field(repr=False)
+
+    def ask(self, prompts: Sequence[str], models: Sequence[str] = ()) -> Estimates:
+        """Return what it says of *prompts*, as of requests to a group of *models*.
+
+        Raises :class:`~asyncrouter.types.errors.PluginError` when it fails.
+        """
+        answers = asyncio.run(_answers(self.instance, self.name, prompts, _group(models)))
+        qualities = [[one.qualities.get(model, np.nan) for model in models] for one in answers]
+        return Estimates(
+            np.array([one.complexity for one in answers], dtype=float),
+            np.array(qualities, dtype=float).reshape(len(answers), len(models)),
+        )
+
+
+def find_estimator(name: str, registry: Registry | None = None) -> NamedEstimator:
+    """Return the estimator that *name* stands for: a registered name, or the path of a model that was trained.
+
+    Raises :class:`ConfigError` with the nearest names.
+    """
+    registry = registry or builtin_registry()
+    path = Path(name)
+    if path.is_file():
+        with path.open("rb") as file:
+            is_model = is_model_file(file.read(len(FORMAT)))
+        if not is_model:
+            raise ConfigError(f"{path}: is no model file; `lab train` writes them")
+        return NamedEstimator(name=name, instance=make_trained(registry, path))
+    if path.suffix or path.parent != Path():
+        raise ConfigError(f"{path}: no such file; give an estimator's name, or a model that `lab train` wrote")
+    return NamedEstimator(name=name, instance=registry.make("estimator", name, {}, "--estimator"))
+
+
+def make_trained(registry: Registry, path: Path) -> Any:
+    """Return the estimator that the model file at *path* names, reading that file."""
+    options: Mapping[str, str] = {"model": str(path)}
+    return registry.make("estimator", ModelFile.read(path).estimator, options, str(path))
+
+
+async def _answers(instance: Any, name: str, prompts: Iterable[str], group: ModelGroup) -> list[Estimate]:
+    manager = HookManager()
+    manager.register(instance, name)
+    estimate = compile_pipeline(manager, _raise).estimate
+    answers = []
+    for prompt in prompts:
+        answer = estimate(Request(messages=({"role": "user", "content": prompt},)), group)
+        answer = await answer if must_wait(answer) else answer
+        if answer is None:
+            raise PluginContractError(f"estimator {name!r} has no estimate of a prompt; the lab needs one of each")
+        answers.append(answer)
+    return answers
+
+
+def _group(models: Sequence[str]) -> ModelGroup:
+    deployments = tuple(Deployment(name=model, provider="lab", model=model) for model in models)
+    return ModelGroup(name="lab", deployments=deployments)
+
+
+def _raise(error: PluginContractError) -> None:
+    raise error

@@ -1,0 +1,106 @@
+"""Outcomes of files, a batch at a time or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from asyncrouter.lab.outcomes.columns import Columns
+from asyncrouter.lab.outcomes.files import Batch, Progress, ignored, read_batches
+from asyncrouter.lab.outcomes.pairs import with_pair
+from asyncrouter.lab.outcomes.prices import CHARACTERS_PER_TOKEN, load_prices, prices_beside
+from asyncrouter.lab.outcomes.table import Floats, Outcomes, concat
+from asyncrouter.types.deployments import Price
+from asyncrouter.types.errors import ConfigError
+
+
+@attrs.frozen
+class Prompts:
+    """Some rows of a file of prompts: what ``lab score`` needs, of files with outcomes and without."""
+
+    ids: tuple[str, ...]
+    prompts: tuple[str, ...] = attrs.field(repr=False)
+
+
+def read_prompts(path: Path, progress: Progress = ignored) -> Iterator[Prompts]:
+    """Yield the prompts of the file at *path*, some thousands at a time, telling *progress* the share that is read.
+
+    Raises :class:`ConfigError` naming file, row and column.
+    """
+    columns, first = Columns(path), 1
+    for batch in read_batches(path, progress):
+        prompts = columns.prompts(batch, first)
+        yield Prompts(columns.ids(batch, prompts), prompts)
+        first += len(prompts)
+
+
+def read(
+    path: Path, models: tuple[str, ...] = (), prices: Path | None = None, progress: Progress = ignored
+) -> Iterator[Outcomes]:
+    """Yield the outcomes of the file at *path*, some thousands of rows at a time.
+
+    *models* are the columns to read, by default all that hold scores; *prices* is a file of prices, by default the
+    one that lies beside *path*, if any.  Raises :class:`ConfigError` naming file, row and column.
+    """
+    prices = prices or prices_beside(path)
+    price_of = load_prices(prices) if prices else {}
+    columns, first = Columns(path, models), 1
+    for batch in read_batches(path, progress):
+        outcomes = _outcomes(columns, batch, first, price_of)
+        yield outcomes
+        first += len(outcomes)
+
+
+def load(path: Path, *, strong: str | None = None, weak: str | None = None, prices: Path | None = None) -> Outcomes:
+    """Return all outcomes of the file at *path*.
+
+    *strong* and *weak* name the pair; :func:`~asyncrouter.lab.outcomes.pairs.with_pair` says what it is by default.
+    Raises :class:`ConfigError` naming file, row and column.
+    """
+    return whole(path, read(path, prices=prices), strong=strong, weak=weak)
+
+
+def whole(path: Path, batches: Iterator[Outcomes], *, strong: str | None = None, weak: str | None = None) -> Outcomes:
+    """Return the outcomes of the file at *path*, whose *batches* were read, as one table with its pair."""
+    tables = list(batches)
+    if not tables:
+        raise ConfigError(f"{path}: holds no row")
+    table = concat(tables)
+    if not table.models:
+        raise ConfigError(f"{path}: no column of scores from 0 to 1; name two models' columns strong and weak")
+    return with_pair(table, strong, weak, str(path))
+
+
+def _outcomes(columns: Columns, batch: Batch, first: int, price_of: Mapping[str, Price]) -> Outcomes:
+    prompts = columns.prompts(batch, first)
+    scores = columns.scores(batch, first)
+    rows = len(prompts)
+    return Outcomes(
+        ids=columns.ids(batch, prompts),
+        prompts=prompts,
+        groups=columns.groups(batch, rows),
+        sources=(columns.path.name,) * rows,
+        models=tuple(scores),
+        scores=np.column_stack([*scores.values()]) if scores else np.empty((rows, 0)),
+        costs=_costs(columns, batch, prompts, tuple(scores), price_of),
+    )
+
+
+def _costs(
+    columns: Columns, batch: Batch, prompts: tuple[str, ...], models: tuple[str, ...], price_of: Mapping[str, Price]
+) -> Floats | None:
+    """Return what each answer cost; where its length is not told, its prompt alone counts."""
+    if not price_of.keys() & set(models):
+        return None
+    costs = np.full((len(prompts), len(models)), np.nan)
+    sent = columns.input_lengths(batch, prompts) / CHARACTERS_PER_TOKEN
+    for place, model in enumerate(models):
+        price = price_of.get(model)
+        if price is not None:
+            got = columns.lengths(batch, model, len(prompts)) / CHARACTERS_PER_TOKEN
+            got = np.where(np.isnan(got), 0.0, got)
+            costs[:, place] = (sent * price.input + got * price.output) / 1e6
+    return costs

@@ -1,0 +1,135 @@
+"""The table of outcomes: a row for each prompt, a column for each model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from asyncrouter.types.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+STRONG, WEAK = "strong", "weak"
+"""The names of a pair where a table holds rows of several."""
+ID_DIGITS = 16
+"""Hexadecimal digits of a prompt's identity."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Outcomes:
+    """How well each of some models answered each of some prompts.
+
+    Row *i* is the prompt ``prompts[i]`` with the identity ``ids[i]`` (the same for the same prompt), its group
+    ``groups[i]`` (category, task, dataset: what a split without leaks keeps together) and the file it came from,
+    ``sources[i]``.  ``scores`` has the shape (rows, models): qualities in [0, 1], ``nan`` where unknown.  ``costs`` is
+    of the same shape in US dollars, or ``None`` where no price is known.  ``strong`` and ``weak`` name the two of
+    ``models`` between which a complexity decides.
+    """
+
+    ids: tuple[str, ...] = attrs.field(repr=False)
+    prompts: tuple[str, ...] = attrs.field(repr=False)
+    groups: tuple[str, ...] = attrs.field(repr=False)
+    sources: tuple[str, ...] = attrs.field(repr=False)
+    models: tuple[str, ...]
+    scores: Floats = attrs.field(repr=False)
+    costs: Floats | None = attrs.field(default=None, repr=False)
+    strong: str = STRONG
+    weak: str = WEAK
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.ids)
+
+    def of(self, model: str) -> Floats:
+        """Return the scores of *model*, shape (rows,); raise :class:`ConfigError` where there is no such model."""
+        if model not in self.models:
+            raise ConfigError(f"no outcomes of the model {model!r}; there are: {', '.join(self.models)}")
+        column: Floats = self.scores[:, self.models.index(model)]
+        return column
+
+    @property
+    def gain(self) -> Floats:
+        """What the strong model's answer is better by, shape (rows,), in [-1, 1]; ``nan`` where one is unknown."""
+        return self.of(self.strong) - self.of(self.weak)
+
+    def rows(self, indices: Indices) -> Outcomes:
+        """Return the rows at *indices*, in their order."""
+        return attrs.evolve(
+            self,
+            ids=_picked(self.ids, indices),
+            prompts=_picked(self.prompts, indices),
+            groups=_picked(self.groups, indices),
+            sources=_picked(self.sources, indices),
+            scores=self.scores[indices],
+            costs=None if self.costs is None else self.costs[indices],
+        )
+
+
+def concat(tables: Sequence[Outcomes]) -> Outcomes:
+    """Return the rows of all *tables* below one another; models that a table does not know are unknown in its rows.
+
+    Where the tables differ in their pair, the models ``strong`` and ``weak`` hold each row's own.  Raises
+    :class:`ConfigError` when there is no table.
+    """
+    if not tables:
+        raise ConfigError("no outcomes: give a file")
+    pairs = {(table.strong, table.weak) for table in tables}
+    if len(pairs) > 1:
+        tables = [_with_pair_columns(table) for table in tables]
+        pairs = {(STRONG, WEAK)}
+    ((strong, weak),) = pairs
+    models = tuple(dict.fromkeys(model for table in tables for model in table.models))
+    has_costs = any(table.costs is not None for table in tables)
+    return Outcomes(
+        ids=tuple(one for table in tables for one in table.ids),
+        prompts=tuple(one for table in tables for one in table.prompts),
+        groups=tuple(one for table in tables for one in table.groups),
+        sources=tuple(one for table in tables for one in table.sources),
+        models=models,
+        scores=np.concatenate([_spread(table, table.scores, models) for table in tables]),
+        costs=np.concatenate([_spread(table, table.costs, models) for table in tables]) if has_costs else None,
+        strong=strong,
+        weak=weak,
+    )
+
+
+def known_means(values: Floats) -> Floats:
+    """Return the mean of what is known in each column, ``nan`` where nothing is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=0)
+    means: Floats = np.where(known, values, 0.0).sum(axis=0) / np.where(counts == 0, np.nan, counts)
+    return means
+
+
+def identity(prompt: str) -> str:
+    """Return a prompt's identity: a hash of its letters and digits, so that spacing, case and signs make no other."""
+    letters = re.sub(r"[\W_]+", "", prompt.lower()) or prompt
+    return hashlib.sha1(letters.encode(errors="replace"), usedforsecurity=False).hexdigest()[:ID_DIGITS]
+
+
+def _picked(values: Sequence[str], indices: Indices) -> tuple[str, ...]:
+    return tuple(values[index] for index in indices) if values else ()
+
+
+def _spread(table: Outcomes, values: Floats | None, models: tuple[str, ...]) -> Floats:
+    spread = np.full((len(table), len(models)), np.nan)
+    if values is not None:
+        spread[:, [models.index(model) for model in table.models]] = values
+    return spread
+
+
+def _with_pair_columns(table: Outcomes) -> Outcomes:
+    if (table.strong, table.weak) == (STRONG, WEAK):
+        return table
+    pair = [table.models.index(table.strong), table.models.index(table.weak)]
+    added: dict[str, Any] = {"scores": np.hstack([table.scores, table.scores[:, pair]])}
+    if table.costs is not None:
+        added["costs"] = np.hstack([table.costs, table.costs[:, pair]])
+    return attrs.evolve(table, models=(*table.models, STRONG, WEAK), strong=STRONG, weak=WEAK, **added)
