@@ -18,9 +18,7 @@ from asyncrouter.cli.lab.common import FILE, bars, check_folder, check_lab, tell
     metavar="NAME_OR_MODEL",
     help="An estimator's name, or a model that was trained.",
 )
-@click.option(
-    "--out", required=True, type=FILE, metavar="F.csv", help="Where to write."
-)
+@click.option("--out", required=True, type=FILE, metavar="F.csv", help="Where to write.")
 def score(*, file: Path, name: str, out: Path) -> None:
     """Write id,score for each prompt of FILE (parquet, lines of JSON or CSV, also .gz), in its order."""
     check_lab()
