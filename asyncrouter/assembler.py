@@ -103,12 +103,13 @@ class Assembler:
         self._named: dict[str, GroupPlan] = {}
         self._hedges: dict[str, Hedge] = {}
 
-    def check(self, plugins: Iterable[StrategySpec]) -> None:
+    def check(self, plugins: Iterable[StrategySpec], outcomes: StrategySpec | None = None) -> None:
         """Make everything that the configuration names; raise one :class:`ConfigError` with all that is wrong."""
         used = {one.provider for one in self.catalogue.deployments.values()}
         names = [*self.catalogue.providers, *sorted(used - set(self.catalogue.providers))]
         makers: list[Callable[[], object]] = [
             *(partial(self._add_plugin, spec, f"router.plugins[{index}]") for index, spec in enumerate(plugins)),
+            *([] if outcomes is None else [partial(self._add_plugin, outcomes, "outcomes")]),
             *(partial(self.providers.__getitem__, name) for name in names),
             *(partial(self.strategies, plan) for plan in self._plans()),
         ]

@@ -72,7 +72,7 @@ class Router(Calls):
         )
         self.engine = Engine(self.fleet)
         self._assembler = Assembler(catalogue, self.registry, self.fleet)
-        self._assembler.check(settings.plugins)
+        self._assembler.check(settings.plugins, config.outcomes)
         self._given: list[NamedPlugin] = []
         for plugin in plugins:
             self._given.append(NamedPlugin(self._assembler.add_plugin(plugin), plugin))
@@ -167,7 +167,7 @@ class Router(Calls):
     async def _take_up(self, config: RouterConfig) -> Version:
         """Make *config* the one that new calls enter with; return the version before."""
         assembler = Assembler(build_catalogue(config), self.registry, self.fleet, before=self._assembler)
-        assembler.check(config.router.plugins)
+        assembler.check(config.router.plugins, config.outcomes)
         for one in self._given:
             assembler.add_plugin(one.instance, one.name)
         routes, version = RouteTable(assembler), Version(assembler)

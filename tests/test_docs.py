@@ -23,6 +23,7 @@ from asyncrouter.lab.simulation.draws import KINDS as DRAWS
 from asyncrouter.lab.simulation.loading import shipped
 from asyncrouter.lab.simulation.schema import Phase, PromptSettings, SimulationSettings, UpstreamSettings
 from asyncrouter.router import AgentRouter, Calls, Router
+from asyncrouter.telemetry.outcomes import LoggedCall
 from asyncrouter.types import decisions, deployments, errors, events, metrics, response, trace
 from asyncrouter.types.errors import AsyncRouterError, ConfigFault, Disposition, ProviderError
 
@@ -232,12 +233,18 @@ def test_each_method_of_the_router_is_documented(door):
         metrics.DeploymentMetrics,
         metrics.AgentMetrics,
         metrics.LatencyQuantiles,
+        metrics.Savings,
     ],
 )
 def test_each_field_of_what_comes_back_is_documented(kind):
     properties = {name for name, value in vars(kind).items() if isinstance(value, property)}
     fields = {field.name.lstrip("_") for field in attrs.fields(kind)} | properties
     assert fields - {"is_output"} <= named_in(PAGES["docs/router.md"])
+
+
+def test_each_column_of_the_outcome_log_is_documented():
+    told = named_in(section("docs/outcomes.md", "## What is written"))
+    assert {field.name for field in attrs.fields(LoggedCall)} <= told
 
 
 def test_each_way_an_attempt_is_made_and_ends_is_documented():

@@ -262,9 +262,13 @@ def _entries(kind: type) -> Check:
     return check
 
 
+def _outcomes(value: Any) -> Any:
+    return StrategySpec(use="outcomes", options=value) if isinstance(value, Mapping) else strategy(value)
+
+
 @attrs.frozen(kw_only=True)
 class RouterConfig:
-    """A whole configuration.
+    """A whole configuration.  ``outcomes``: the options of the outcome log, or such a log itself.
 
     What the parts say of each other is checked when it is loaded, or when the catalogue is built of it.
     """
@@ -278,3 +282,4 @@ class RouterConfig:
     )
     groups: Mapping[str, GroupSettings] = attrs.field(default=EMPTY, converter=table, validator=_entries(GroupSettings))
     agents: Mapping[str, AgentSettings] = attrs.field(default=EMPTY, converter=table, validator=_entries(AgentSettings))
+    outcomes: StrategySpec | None = attrs.field(default=None, converter=_outcomes, validator=optional(is_strategy))

@@ -27,6 +27,7 @@ from asyncrouter.config.schema import (
     RouterConfig,
     RouterSettings,
 )
+from asyncrouter.config.specs import PLAIN
 from asyncrouter.hooks.registry import did_you_mean
 from asyncrouter.types.errors import ConfigError, ConfigFault
 
@@ -41,16 +42,29 @@ SECTIONS: Mapping[str, type] = {
 }
 
 
+OUTCOMES = "outcomes"
+
+
 def structured(raw: Mapping[str, Any], also: tuple[str, ...] = ()) -> tuple[RouterConfig, list[ConfigFault]]:
     """Return what could be made of *raw*, and its faults; *also* are further known keys, read elsewhere.
 
     Entries that could not be made are left out, but for providers, which need nothing but their name.
     """
-    known = ["router", *SECTIONS, *also]
+    known = ["router", *SECTIONS, OUTCOMES, *also]
     faults = [_unknown_key("", key, known) for key in raw if key not in known]
     router = one(raw.get("router"), RouterSettings, "router", faults) or RouterSettings()
     sections: dict[str, Any] = {name: _section(raw.get(name), kind, name, faults) for name, kind in SECTIONS.items()}
-    return RouterConfig(router=router, **sections), faults
+    return RouterConfig(router=router, **sections, outcomes=_outcomes(raw.get(OUTCOMES), faults)), faults
+
+
+def _outcomes(value: Any, faults: list[ConfigFault]) -> Any:
+    """Return *value* where it can be the outcome log's options, or such a log."""
+    if value is None or isinstance(value, Mapping) or not isinstance(value, PLAIN):
+        return value
+    faults.append(
+        ConfigFault(OUTCOMES, f"expected a table, not {described(value)}", 'such as path = "outcomes.sqlite"')
+    )
+    return None
 
 
 def one(value: Any, kind: type[T], path: str, faults: list[ConfigFault]) -> T | None:

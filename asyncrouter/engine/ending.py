@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncrouter.engine.inflight import Endable
 from asyncrouter.engine.route import Route
+from asyncrouter.engine.savings import savings_of
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.tallies import Tally
 from asyncrouter.types.errors import AsyncRouterError
@@ -55,11 +56,15 @@ class Ending:
         routing_error = error if isinstance(error, AsyncRouterError) else None
         if routing_error is not None:
             routing_error.trace = trace
+        answer = None if error else self._response
+        savings = None if answer is None else savings_of(self._route.baselines, answer, trace)
         for tally in self._fleet.tallies(self._request.agent):
             _count(tally, trace, error)
+            if savings is not None:
+                tally.count_savings(savings)
         observe = self._route.pipeline.observe
         if observe is not None:
-            observe(RequestFinished(self._request, trace, None if error else self._response, routing_error))
+            observe(RequestFinished(self._request, trace, answer, routing_error, savings))
 
 
 def _count(tally: Tally, trace: RouteTrace, error: BaseException | None) -> None:

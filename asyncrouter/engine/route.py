@@ -9,6 +9,7 @@ import attrs
 
 from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.nesting import seen_from_outside
+from asyncrouter.engine.savings import Baselines, baselines_of
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
@@ -47,7 +48,7 @@ class Route:
     """See the module.
 
     ``defaults``: for each deployment that has any, the parameters laid under the caller's.  ``in_flight``: the calls
-    under way in the same version of the configuration, of all its routes.
+    under way in the same version of the configuration, of all its routes.  ``baselines``: what costs are compared with.
     """
 
     group: ModelGroup
@@ -57,6 +58,7 @@ class Route:
     defaults: Mapping[str, Mapping[str, Any]]
     in_flight: InFlight
     hedge: Hedge | None = None
+    baselines: Baselines | None = None
 
     def first_attempt(self, now: float) -> None:
         """Count the first attempt of a request: it earns a share of a hedge."""
@@ -107,6 +109,7 @@ def make_route(
         defaults=defaults,
         in_flight=in_flight,
         hedge=hedge,
+        baselines=baselines_of(group.deployments),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncrouter.state.latency import LatencyHistogram
-from asyncrouter.types.metrics import AgentMetrics
+from asyncrouter.types.metrics import AgentMetrics, Savings
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import AttemptKind
 
@@ -20,7 +20,7 @@ class Tally:
     """Counts of calls, how they ended, why they were made, what they used and how long they took."""
 
     __slots__ = ("calls", "cancelled", "cascades", "cost_usd", "failures", "fallbacks", "hedges", "input_tokens",
-                 "latency", "output_tokens", "rejected", "retries")  # fmt: skip
+                 "latency", "output_tokens", "rejected", "retries", "savings")  # fmt: skip
 
     def __init__(self) -> None:
         self.calls = 0
@@ -35,6 +35,7 @@ class Tally:
         self.output_tokens = 0
         self.cost_usd = 0.0
         self.latency = LatencyHistogram()
+        self.savings = Savings()
 
     def count_kind(self, kind: AttemptKind) -> None:
         """Count one attempt of *kind*."""
@@ -48,6 +49,16 @@ class Tally:
         self.output_tokens += response.usage.output_tokens
         if response.cost_usd is not None:
             self.cost_usd += response.cost_usd
+
+    def count_savings(self, more: Savings) -> None:
+        """Add the comparison of an answer."""
+        sums = self.savings
+        self.savings = Savings(
+            calls=sums.calls + more.calls,
+            cost_usd=sums.cost_usd + more.cost_usd,
+            strong_usd=sums.strong_usd + more.strong_usd,
+            weak_usd=sums.weak_usd + more.weak_usd,
+        )
 
     def as_agent(self) -> AgentMetrics:
         """Return the snapshot of a tally of requests."""
@@ -63,4 +74,5 @@ class Tally:
             output_tokens=self.output_tokens,
             cost_usd=self.cost_usd,
             latency_s=self.latency.quantiles(),
+            savings=self.savings,
         )

@@ -17,8 +17,9 @@ class LogObserver:
     """Logs each request's end as ``request``, and breakers and failing plugins as they change.
 
     Fields: request, agent, group, complexity, deployment, model, attempts, waits, duration_s, input_tokens,
-    output_tokens, cost_usd, and for a failure the error's class.  Error messages may quote an upstream, so only the
-    class is logged.
+    output_tokens, cost_usd, where the prices are known strong_usd and weak_usd (the same tokens at the group's
+    strongest and weakest deployment), and for a failure the error's class.  Error messages may quote an upstream, so
+    only the class is logged.
     """
 
     name = "log"
@@ -59,6 +60,8 @@ class LogObserver:
                 "output_tokens": response.usage.output_tokens,
                 "cost_usd": response.cost_usd,
             }
+            if event.savings is not None:
+                fields |= {"strong_usd": event.savings.strong_usd, "weak_usd": event.savings.weak_usd}
             self._answered("request", **fields)
         elif event.error is not None:
             self._logger.error("request", error=type(event.error).__name__, **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.types.errors import AsyncRouterError, PluginError
+from asyncrouter.types.metrics import Savings
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Attempt, RouteTrace
@@ -20,12 +21,16 @@ class AttemptFinished:
 
 @attrs.frozen
 class RequestFinished:
-    """The routed call ended: with ``response``, with ``error``, or with neither when the caller cancelled it."""
+    """The routed call ended: with ``response``, with ``error``, or with neither when the caller cancelled it.
+
+    ``savings`` compares the answer's cost with the group's strongest and weakest, where the prices are known.
+    """
 
     request: Request
     trace: RouteTrace
     response: Response | None = None
     error: AsyncRouterError | None = None
+    savings: Savings | None = None
 
 
 @attrs.frozen

@@ -53,6 +53,30 @@ class DeploymentMetrics:
 
 
 @attrs.frozen(kw_only=True)
+class Savings:
+    """US dollars that answers cost, beside what the same tokens cost at the strongest and at the weakest deployment.
+
+    ``calls`` were compared: those answered by a deployment of known price, in a group whose first (weakest) and last
+    (strongest) deployments have one.  ``cost_usd`` holds all their attempts, those whose answer was not given included.
+    """
+
+    calls: int = 0
+    cost_usd: float = 0.0
+    strong_usd: float = 0.0
+    weak_usd: float = 0.0
+
+    @property
+    def saved_usd(self) -> float:
+        """What was saved against asking the strongest each time; negative when it cost more."""
+        return self.strong_usd - self.cost_usd
+
+    @property
+    def saved_share(self) -> float | None:
+        """That as a share of what the strongest would have cost; ``None`` when that is nothing."""
+        return self.saved_usd / self.strong_usd if self.strong_usd else None
+
+
+@attrs.frozen(kw_only=True)
 class AgentMetrics:
     """One agent's routed calls since the router was made.
 
@@ -71,6 +95,7 @@ class AgentMetrics:
     output_tokens: int = 0
     cost_usd: float = 0.0
     latency_s: LatencyQuantiles = LatencyQuantiles()
+    savings: Savings = Savings()
 
 
 @attrs.frozen(kw_only=True)

@@ -27,7 +27,7 @@ def test_the_base_is_valid(base, faults_of):
 
 UNKNOWN_KEYS = [
     ("routr", {}, 'routr: unknown key; did you mean "router"?'),
-    ("xyz", 1, "xyz: unknown key; known: router, providers, deployments, groups, agents, model"),
+    ("xyz", 1, "xyz: unknown key; known: router, providers, deployments, groups, agents, outcomes, model"),
     ("router.dealine_s", 1, 'router.dealine_s: unknown key; did you mean "deadline_s"?'),
     ("deployments.mini.prise", {}, 'deployments.mini.prise: unknown key; did you mean "price"?'),
     (

@@ -1,0 +1,34 @@
+"""What an answer cost beside what its tokens would have cost at the strongest and the weakest of its group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asyncrouter.types.deployments import Deployment, Price
+from asyncrouter.types.metrics import Savings
+from asyncrouter.types.response import Response
+from asyncrouter.types.trace import RouteTrace
+
+Baselines = tuple[Price, Price]
+"""The prices of a group's weakest and of its strongest deployment."""
+
+
+def baselines_of(deployments: Sequence[Deployment]) -> Baselines | None:
+    """Return the prices of the first and the last of *deployments*, weakest first; ``None`` without one of them."""
+    weak, strong = deployments[0].price, deployments[-1].price
+    return None if weak is None or strong is None else (weak, strong)
+
+
+def savings_of(baselines: Baselines | None, response: Response, trace: RouteTrace) -> Savings | None:
+    """Return the comparison for the given answer; ``None`` where a price is unknown or no attempt was made.
+
+    Its cost is that of all attempts, rejected answers and losers of a race included: the baselines would have made one.
+    """
+    if baselines is None or response.cost_usd is None or not trace.attempts:
+        return None
+    usage = response.usage
+    weak, strong = (
+        price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) for price in baselines
+    )
+    cost_usd = sum([one.cost_usd for one in trace.attempts if one.cost_usd is not None])
+    return Savings(calls=1, cost_usd=cost_usd, strong_usd=strong, weak_usd=weak)
