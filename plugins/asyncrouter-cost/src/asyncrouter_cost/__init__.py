@@ -1,0 +1,19 @@
+"""Quality for money: the selector ``cost`` with options, which extends the built-in one of that name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncrouter.hooks.markers import hookimpl
+from asyncrouter_cost.factory import cost
+
+if TYPE_CHECKING:
+    from asyncrouter.hooks.registry import Registry
+
+__all__ = ["asyncrouter_register", "cost"]
+
+
+@hookimpl
+def asyncrouter_register(registry: Registry) -> None:
+    """Make the name ``cost`` known with more options."""
+    registry.selector("cost", cost)

@@ -1,0 +1,47 @@
+"""The factory that the name ``cost`` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncrouter_cost.budgeted import BudgetedSelector
+from asyncrouter_cost.offers import Expectations
+from asyncrouter_cost.options import OnExceeded, checked_options
+from asyncrouter_cost.selector import ValueSelector
+
+NOTHING: Mapping[str, float] = {}
+
+
+def cost(
+    *,
+    usd_per_quality: float = 0.01,
+    qualities: Mapping[str, float] = NOTHING,
+    difficulty: float = 4.0,
+    output_tokens: int = 256,
+    budgets: Sequence[Mapping[str, Any]] = (),
+    on_exceeded: OnExceeded = "raise",
+) -> ValueSelector | BudgetedSelector:
+    """Choose the best expected quality for its money, within budgets.
+
+    ``usd_per_quality``, above 0: what a quality of 1 instead of 0 is worth in US dollars, for one answer.
+    ``qualities``: by deployment, from 0 to 1 at complexity 1/2, where the estimator tells none; otherwise presumed by
+    price.  ``difficulty``, 0 or more: by how much the logit of the quality falls from complexity 0 to 1.
+    ``output_tokens``: the length of an answer before any was seen.  ``budgets``: tables with ``usd`` and ``per``
+    ("hour", "day" or "month"), and at will ``by`` ("agent" or "metadata.KEY") and ``only``.  ``on_exceeded``: "raise"
+    :class:`~asyncrouter.types.errors.BudgetExceeded`, or "downgrade" to what the budgets have room for.
+
+    Raises :class:`~asyncrouter.types.errors.ConfigError` with every fault found.
+    """
+    options = checked_options(
+        usd_per_quality=usd_per_quality,
+        qualities=qualities,
+        difficulty=difficulty,
+        output_tokens=output_tokens,
+        budgets=budgets,
+        on_exceeded=on_exceeded,
+    )
+    expectations = Expectations(options)
+    if not options.budgets:
+        return ValueSelector(expectations)
+    return BudgetedSelector(expectations, options.budgets, downgrades=options.on_exceeded == "downgrade")

@@ -1,0 +1,70 @@
+"""The plugin keeps every contract that concerns it, with and without budgets."""
+
+from __future__ import annotations
+
+import pytest
+from asyncrouter_cost import cost
+
+from asyncrouter.assembler import builtin_registry
+from asyncrouter.strategies.selectors.measured import CostSelector
+from asyncrouter.testing import PluginContract, SelectorContract
+from asyncrouter.types.errors import ConfigError
+
+
+class TestPlugin(PluginContract):
+    distribution = "asyncrouter-cost"
+
+
+class TestSelector(SelectorContract):
+    def make(self):
+        return cost()
+
+
+class TestWithinBudgets(SelectorContract):
+    def make(self):
+        budgets = [{"usd": 1000.0, "per": "month"}, {"usd": 900.0, "per": "hour", "by": "agent"}]
+        return cost(budgets=budgets)
+
+    def _situations(self):
+        """Without prices it raises BudgetExceeded, which test_budgets.py looks at."""
+        return [one for one in super()._situations() if one[0] != "unknown prices and windows"]
+
+
+def test_options_tell_which_of_the_two_is_meant():
+    registry = builtin_registry()
+    assert isinstance(registry.make("selector", "cost", {}), CostSelector)
+    assert isinstance(registry.make("selector", "cost", {"output_tokens": 9}), CostSelector)
+    assert type(registry.make("selector", "cost", {"usd_per_quality": 1})).__module__ == "asyncrouter_cost.selector"
+    budgets = [{"usd": 1, "per": "day"}]
+    assert type(registry.make("selector", "cost", {"budgets": budgets})).__module__ == "asyncrouter_cost.budgeted"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"usd_per_quality": 0}, r"g\.usd_per_quality: expected a number above 0, not 0"),
+        ({"usd_per_quality": True}, r"g\.usd_per_quality: expected a number above 0, not True"),
+        ({"usd_per_qualty": 1}, r'g\.usd_per_qualty: unknown key; did you mean "usd_per_quality"'),
+        ({"qualities": {"a": 1.5}}, r"g\.qualities\.a: expected a number from 0 to 1, not 1\.5"),
+        ({"qualities": [1]}, r"g\.qualities: expected a table of deployment names"),
+        ({"difficulty": -1}, r"g\.difficulty: expected a number of 0 or more, not -1"),
+        ({"difficulty": 1, "output_tokens": 0.5}, r"g\.output_tokens: expected a whole number of 1 or more, not 0\.5"),
+        ({"on_exceeded": "cry"}, r"g\.on_exceeded: expected \"raise\" or \"downgrade\", not 'cry'"),
+        ({"budgets": {"usd": 1}}, r"g\.budgets: expected a list of tables like"),
+        ({"budgets": ["much"]}, r"g\.budgets\[0\]: expected a table like .*, not 'much'"),
+        ({"budgets": [{"usd": 1, "per": "year"}]}, r"g\.budgets\[0\]\.per: expected one of hour, day, month, not 'y"),
+        ({"budgets": [{"usd": -1, "per": "day"}]}, r"g\.budgets\[0\]\.usd: expected a number above 0, not -1"),
+        ({"budgets": [{"usd": 1, "per": "day", "for": 1}]}, r"g\.budgets\[0\]\.for: unknown key; known: usd, per"),
+        ({"budgets": [{"usd": 1, "per": "day", "by": "tag"}]}, r'g\.budgets\[0\]\.by: expected "agent" or "metadata'),
+        ({"budgets": [{"usd": 1, "per": "day", "only": "a"}]}, r"g\.budgets\[0\]\.only: .*add by"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_told(options, message):
+    with pytest.raises(ConfigError, match=message):
+        builtin_registry().make("selector", "cost", options, "g")
+
+
+def test_every_fault_is_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        builtin_registry().make("selector", "cost", {"difficulty": -1, "budgets": [{}]}, "g")
+    assert [fault.path for fault in caught.value.faults] == ["g.difficulty", "g.budgets[0].usd", "g.budgets[0].per"]
