@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from asyncrouter_cost import cost
 
-from asyncrouter.assembler import builtin_registry
-from asyncrouter.strategies.selectors.measured import CostSelector
-from asyncrouter.testing import PluginContract, SelectorContract
+from asyncrouter.hooks.registry import Registry
+from asyncrouter.testing import PluginContract, SelectorContract, fake_router
 from asyncrouter.types.errors import ConfigError
 
 
@@ -30,13 +29,19 @@ class TestWithinBudgets(SelectorContract):
         return [one for one in super()._situations() if one[0] != "unknown prices and windows"]
 
 
-def test_options_tell_which_of_the_two_is_meant():
-    registry = builtin_registry()
-    assert isinstance(registry.make("selector", "cost", {}), CostSelector)
-    assert isinstance(registry.make("selector", "cost", {"output_tokens": 9}), CostSelector)
-    assert type(registry.make("selector", "cost", {"usd_per_quality": 1})).__module__ == "asyncrouter_cost.selector"
-    budgets = [{"usd": 1, "per": "day"}]
-    assert type(registry.make("selector", "cost", {"budgets": budgets})).__module__ == "asyncrouter_cost.budgeted"
+@pytest.mark.parametrize(
+    ("select", "reason"),
+    [
+        ("cost", "expected cost"),
+        ({"use": "cost", "output_tokens": 9}, "expected cost"),
+        ({"use": "cost", "usd_per_quality": 1}, "quality"),
+        ({"use": "cost", "budgets": [{"usd": 1, "per": "day"}]}, "quality"),
+    ],
+)
+async def test_options_tell_whether_it_or_the_built_in_one_is_meant(select, reason):
+    async with fake_router(deployments={"a": {"price": {"input": 1, "output": 1}}}, select=select) as router:
+        reply = await router.generate("hi")
+    assert reply.trace.selection.reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +66,10 @@ def test_options_tell_which_of_the_two_is_meant():
 )  # fmt: skip
 def test_wrong_options_are_told(options, message):
     with pytest.raises(ConfigError, match=message):
-        builtin_registry().make("selector", "cost", options, "g")
+        Registry().make("selector", "cost", options, "g")
 
 
 def test_every_fault_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        builtin_registry().make("selector", "cost", {"difficulty": -1, "budgets": [{}]}, "g")
+        Registry().make("selector", "cost", {"difficulty": -1, "budgets": [{}]}, "g")
     assert [fault.path for fault in caught.value.faults] == ["g.difficulty", "g.budgets[0].usd", "g.budgets[0].per"]
