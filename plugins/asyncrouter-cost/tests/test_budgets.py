@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import anyio
@@ -321,22 +322,29 @@ def unpaced(offers):
     return lambda request, estimate, candidates, **_: offers(request, estimate, candidates)
 
 
-def quality(homes, hardness):
-    import math
-
-    gains = [QUALITIES[home] if home else 0.0 for home in homes]
-    logit = [math.log(q / (1 - q)) if q else -math.inf for q in gains]
-    told = [1 / (1 + math.exp(-(a - 8.0 * (c - 0.5)))) for a, c in zip(logit, hardness, strict=True)]
-    return sum(told) / len(told)
+def quality(home, complexity):
+    """Rasch's curve at a difficulty of 8; a call that is refused has none."""
+    if home is None:
+        return 0.0
+    ability = math.log(QUALITIES[home] / (1 - QUALITIES[home]))
+    return 1 / (1 + math.exp(8.0 * (complexity - 0.5) - ability))
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_pacing_spreads_the_money_over_the_day(seed):
+def test_pacing_spends_the_money_all_day_on_those_who_gain_most(seed):
+    """Held against three others: who comes first has it, who draws the lot, and the best choice in hindsight."""
     homes, hardness, share = day(True, seed)
     greedy, _, _ = day(False, seed)
     assert None not in homes
     assert share > 0.9
     thirds = [homes[place : place + 500].count("large") for place in (0, 500, 1000)]
     assert min(thirds) > 0.5 * max(thirds)
+
+    paced = sum(map(quality, homes, hardness))
+    weak = sum(quality("small", one) for one in hardness)
+    gains = sorted((quality("large", one) - quality("small", one) for one in hardness), reverse=True)
+    affordable = int((0.01 * 1500 / 4 - 0.001 * 1500) / 0.009)
+    by_lot, in_hindsight = weak + sum(gains) * affordable / 1500, weak + sum(gains[:affordable])
     assert None in greedy
-    assert quality(homes, hardness) > quality(greedy, hardness) + 0.02
+    assert sum(map(quality, greedy, hardness)) < 0.5 * paced
+    assert by_lot + 0.5 * (in_hindsight - by_lot) < paced < in_hindsight
