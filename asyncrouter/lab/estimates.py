@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from asyncrouter.assembler import builtin_registry
 from asyncrouter.hooks.manager import HookManager
+from asyncrouter.hooks.markers import PROJECT
 from asyncrouter.hooks.pipeline import compile_pipeline, must_wait
 from asyncrouter.hooks.registry import Registry
-from asyncrouter.lab.outcomes.table import Floats
+from asyncrouter.lab.outcomes.table import Floats, digest
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import ConfigError, PluginContractError
@@ -36,10 +37,19 @@ class Estimates:
 
 @attrs.frozen(kw_only=True)
 class NamedEstimator:
-    """An estimator under the ``name`` that was given for it, asked about a group of ``models``."""
+    """An estimator under the ``name`` that was given for it.
+
+    ``learned_from`` are the digests of the prompts that it was trained on, ``None`` where it does not tell: those of
+    its model file, or what its attribute of that name holds.
+    """
 
     name: str
     instance: Any = attrs.field(repr=False)
+    learned_from: frozenset[bytes] | None = attrs.field(default=None, repr=False)
+
+    def seen(self, prompts: Sequence[str]) -> int | None:
+        """Return how many of *prompts* it has learned from, ``None`` where it does not tell."""
+        return None if self.learned_from is None else sum(digest(prompt) in self.learned_from for prompt in prompts)
 
     def ask(self, prompts: Sequence[str], models: Sequence[str] = ()) -> Estimates:
         """Return what it says of *prompts*, as of requests to a group of *models*.
@@ -66,16 +76,22 @@ def find_estimator(name: str, registry: Registry | None = None) -> NamedEstimato
             is_model = is_model_file(file.read(len(FORMAT)))
         if not is_model:
             raise ConfigError(f"{path}: is no model file; `lab train` writes them")
-        return NamedEstimator(name=name, instance=make_trained(registry, path))
+        return trained_estimator(name, path, registry)
     if path.suffix or path.parent != Path():
         raise ConfigError(f"{path}: no such file; give an estimator's name, or a model that `lab train` wrote")
-    return NamedEstimator(name=name, instance=registry.make("estimator", name, {}, "--estimator"))
+    instance = registry.make("estimator", name, {}, "--estimator")
+    is_ours = registry.find("estimator", name).distribution == PROJECT  # those are rules, which learn from nothing
+    learned_from = getattr(instance, "learned_from", () if is_ours else None)
+    return NamedEstimator(
+        name=name, instance=instance, learned_from=None if learned_from is None else frozenset(learned_from)
+    )
 
 
-def make_trained(registry: Registry, path: Path) -> Any:
-    """Return the estimator that the model file at *path* names, reading that file."""
-    options: Mapping[str, str] = {"model": str(path)}
-    return registry.make("estimator", ModelFile.read(path).estimator, options, str(path))
+def trained_estimator(name: str, path: Path, registry: Registry) -> NamedEstimator:
+    """Return the estimator that the model file at *path* names, with that file as its option ``model``."""
+    model, options = ModelFile.read(path), {"model": str(path)}
+    instance = registry.make("estimator", model.estimator, options, str(path))
+    return NamedEstimator(name=name, instance=instance, learned_from=frozenset(model.learned_from))
 
 
 async def _answers(instance: Any, name: str, prompts: Iterable[str], group: ModelGroup) -> list[Estimate]:

@@ -48,8 +48,13 @@ def lab(*arguments):
 def test_the_table_has_a_line_for_every_estimator(outcomes, capsys):
     assert lab("eval", outcomes(), "--estimator", "demo") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == ["estimator", "random", "length", "heuristic", "demo", "oracle"]
-    assert lines[1].split() == ["made-up.jsonl", "random", "0.500", "50.0%", "80.0%", "-"]
+    assert [line.split()[1] for line in lines[:6]] == ["estimator", "random", "length", "heuristic", "demo", "oracle"]
+    assert lines[1].split() == ["made-up.jsonl", "random", "0.500", "50.0%", "80.0%"]
+    assert lines[6:] == [
+        "in brackets: 95% of bootstrap samples",
+        "heuristic: as it came; none of these rows",
+        "demo: as it came; it does not tell what it has learned from",
+    ]
 
 
 def test_the_document_tells_figures_and_rows(outcomes, capsys):
@@ -64,7 +69,53 @@ def test_the_document_tells_figures_and_rows(outcomes, capsys):
     both = (figures["apgr"] + second["estimators"]["demo"]["apgr"]) / 2
     assert told["macro"]["demo"]["apgr"] == pytest.approx(both)
     assert set(told["pooled"]) == set(first["estimators"])
-    assert "none of these rows" in told["trained_on"]
+    assert first["rows_learned_from"] == {"heuristic": 0, "demo": None}
+
+
+def test_a_trainer_is_measured_on_rows_that_it_has_not_seen(outcomes, capsys):
+    files = outcomes(), outcomes("more.jsonl", 45)
+    ways = [word for way in ("own", "together") for word in ("--learn-from", way)]
+    assert lab("eval", *files, "--trainer", "demo", *ways, "--own-labels", "20", "--folds", "3", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["learned_from"]["demo:own:20"] == "20 rows at most out of 2 of 3 parts of the same file, prompts apart"
+    for file in told["files"]:
+        assert file["rows_learned_from"] == {"heuristic": 0, "demo:own:20": 0, "demo:together": 0}
+        assert file["estimators"]["demo:own:20"]["apgr"] > 0.8
+
+
+def test_a_model_is_trained_used_and_found_out(outcomes, tmp_path, capsys):
+    file, other = outcomes(), outcomes("other.jsonl", 90)
+    assert lab("train", file, "--trainer", "demo", "--out", "my.model") == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines()[1].split() == ["made-up.jsonl", "60", "3", "60", "strong", "weak"]
+    assert "my.model: a model of demo" in output.err
+    first = (tmp_path / "my.model").read_bytes()
+    assert lab("train", file, "--trainer", "demo", "--out", "my.model") == 0
+    assert (tmp_path / "my.model").read_bytes() == first
+    capsys.readouterr()
+    assert lab("eval", other, file, "--estimator", "my.model") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("my.model: as it came; HAD SEEN THE PROMPTS of 60 of other.jsonl, 60 of made-up.jsonl: its")
+
+
+def test_many_models_with_prices_have_a_frontier_and_a_picture(tmp_path, capsys):
+    able = {"big": 8, "mid": 6, "mini": 3}
+    rows = [
+        {"prompt": "x " * (number % 9 + 1) + str(number), **{model: int(number % 9 < up) for model, up in able.items()}}
+        for number in range(90)
+    ]
+    lines = ["prompt,big,mid,mini", *("{prompt},{big},{mid},{mini}".format(**row) for row in rows)]
+    (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "prices.json").write_text('{"big": 10, "mid": 2, "mini": 0.5}', encoding="utf-8")
+    assert lab("eval", "m.csv", "--prices", "prices.json", "--plot", "curves.png", "--json") == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert (file["strong"]["model"], file["weak"]["model"], file["models"]) == ("big", "mini", 3)
+    random, length, oracle = (file["estimators"][name] for name in ("random", "length", "oracle"))
+    assert random["aiq"] < length["aiq"] < oracle["aiq"]
+    assert oracle["cost_at_best"] < length["cost_at_best"] < random["cost_at_best"]
+    assert random["cost_at_best"] == pytest.approx(1.0)
+    picture = (tmp_path / "curves.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("is_gzipped", [False, True])
@@ -106,6 +157,15 @@ def test_what_fails_leaves_no_scores(tmp_path, capsys):
         (["eval", "FILE", "--estimator", "FILE"], "is no model file; `lab train` writes them"),
         (["eval", "FILE", "--strong", "huge"], "no model 'huge'; there are: strong, weak"),
         (["eval", "FILE", "--strong", "weak", "--weak", "strong"], "'weak' is not better than 'strong'; name another"),
+        (["eval", "FILE", "--trainer", "demo", "--learn-from", "others"], "give two files or more"),
+        (["eval", "FILE", "--trainer", "demo", "-o", "x"], "expected NAME=VALUE"),
+        (["eval", "FILE", "--plot", "no/where.png"], "its folder does not exist"),
+        (["train", "FILE", "--out", "no/my.model", "--trainer", "demo"], "its folder does not exist"),
+        (
+            ["train", "FILE", "--out", "my.model", "--trainer", "demmo"],
+            "unknown trainer 'demmo'; did you mean \"demo\"?",
+        ),
+        (["train", "FILE", "--out", "my.model", "--trainer", "demo", "-o", "x=1"], "unknown key; known: none"),
         (["score", "FILE", "--estimator", "demo"], "Missing option '--out'"),
         (["score", "FILE", "--estimator", "demo", "--out", "no/where.csv"], "its folder does not exist"),
     ],

@@ -7,6 +7,7 @@ import click
 from asyncrouter.cli.lab.evaluate import evaluate
 from asyncrouter.cli.lab.score import score
 from asyncrouter.cli.lab.simulate import simulate
+from asyncrouter.cli.lab.train import train
 
 
 @click.group()
@@ -14,5 +15,5 @@ def lab() -> None:
     """Try a configuration or an estimator where it costs nothing."""
 
 
-for command in (evaluate, score, simulate):
+for command in (evaluate, train, score, simulate):
     lab.add_command(command)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from asyncrouter.cli.options import Command
 from asyncrouter.cli.output import Failed, print_error_document
 from asyncrouter.types.errors import AsyncRouterError
 
@@ -21,6 +22,17 @@ Bars = Callable[[str], Listener]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 OUTCOME_FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
+
+
+def pair_options(command: Command) -> Command:
+    """Add what tells the pair of models and their prices."""
+    for option in (
+        click.option("--prices", type=FILE, metavar="F.json", help="USD per million tokens of each model."),
+        click.option("--weak", metavar="MODEL", help="The weaker model of the pair."),
+        click.option("--strong", metavar="MODEL", help="The stronger model of the pair."),
+    ):
+        command = option(command)
+    return command
 
 
 @contextlib.contextmanager
@@ -65,6 +77,14 @@ def check_plot(plot: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise click.UsageError('--plot needs matplotlib; run: pip install "asyncrouter[lab]"')
     check_folder(plot)
+
+
+def drawing(plot: Path, draw: Callable[[], None]) -> None:
+    """Write the picture at *plot*; what the disk refuses is told."""
+    try:
+        draw()
+    except OSError as error:
+        raise click.FileError(str(plot), error.strerror) from error
 
 
 def check_folder(path: Path) -> None:

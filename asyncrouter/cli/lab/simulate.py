@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncrouter.cli.lab.common import bars, check_plot
+from asyncrouter.cli.lab.common import bars, check_plot, drawing
 from asyncrouter.cli.output import Failed, print_document, print_error_document, print_table
 from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault
 
@@ -73,10 +73,7 @@ def simulate(
     if plot is not None:
         from asyncrouter.lab.simulation.plot import draw
 
-        try:
-            draw(outcomes, plot)
-        except OSError as error:
-            raise click.FileError(str(plot), error.strerror) from error
+        drawing(plot, lambda: draw(outcomes, plot))
 
 
 def _load(file: str | None, name: str | None, **over: float | None) -> tuple[Scenario, ...]:

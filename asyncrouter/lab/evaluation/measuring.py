@@ -95,6 +95,7 @@ def mean_of(measures: Sequence[Measures]) -> Measures:
             np.mean([one[name].replicates for one in measures], axis=0),
         )
         for name in measures[0]
+        if all(name in one for one in measures)
     }
 
 

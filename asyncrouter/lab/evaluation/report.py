@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from asyncrouter.lab.evaluation.bootstrap import Resampling
-from asyncrouter.lab.evaluation.measuring import Measured, Measures, PairRows, mean_of, measure_pair, pair_rows
-from asyncrouter.lab.evaluation.scored import Scored
-from asyncrouter.lab.outcomes.files import Progress, ignored
+from asyncrouter.lab.evaluation.bootstrap import LEVEL, Resampling
+from asyncrouter.lab.evaluation.evaluating import Evaluated
+from asyncrouter.lab.evaluation.measuring import Measures, mean_of, measure_pair
 
 Document = dict[str, Any]
-LABELS = {"apgr": "APGR", "cpt50": "CPT50", "cpt80": "CPT80", "aiq": "AIQ"}
+Table = tuple[Sequence[str], list[Sequence[str]]]
+
+LABELS = {"apgr": "APGR", "cpt50": "CPT50", "cpt80": "CPT80", "aiq": "AIQ", "cost_at_best": "cost at best"}
+PERCENT = frozenset({"cpt50", "cpt80", "cost_at_best"})
+"""Measures told in per cent."""
 
 
-@attrs.frozen(kw_only=True)
-class Evaluated:
-    """One file: its scored rows, and the measures of each name."""
-
-    file: str
-    scored: Scored
-    rows: PairRows
-    measures: Mapping[str, Measures]
-
-
-def evaluate(
-    files: Mapping[str, Scored], resampling: Resampling, progress: Progress = ignored
-) -> tuple[Evaluated, ...]:
-    """Return the measures of each of *files*."""
-    evaluated = []
-    for stream, (file, scored) in enumerate(files.items()):
-        rows = pair_rows(scored, file, stream)
-        measures = {name: measure_pair([rows], name, resampling) for name in rows.scores}
-        evaluated.append(Evaluated(file=file, scored=scored, rows=rows, measures=measures))
-        progress((stream + 1) / len(files))
-    return tuple(evaluated)
-
-
-def document(evaluated: Sequence[Evaluated], resampling: Resampling, trained_on: str) -> Document:
+def document(evaluated: Sequence[Evaluated], resampling: Resampling) -> Document:
     """Return the document of ``--json``: the files, their mean, and all of their rows together."""
     names = list(evaluated[0].measures)
     told: Document = {
-        "trained_on": trained_on,
-        "bootstrap": {**attrs.asdict(resampling), "level": 0.95},
+        "bootstrap": {**attrs.asdict(resampling), "level": LEVEL},
+        "learned_from": dict(evaluated[0].scored.learned),
         "files": [_file(one) for one in evaluated],
     }
     if len(evaluated) > 1:
-        told["macro"] = {name: _figures(mean_of([one.measures[name] for one in evaluated])) for name in names}
+        told["macro"] = {name: figures(mean_of([one.measures[name] for one in evaluated])) for name in names}
         rows = [one.rows for one in evaluated]
-        told["pooled"] = {name: _figures(measure_pair(rows, name, resampling)) for name in names}
+        told["pooled"] = {name: figures(measure_pair(rows, name, resampling)) for name in names}
     return told
 
 
@@ -61,52 +42,68 @@ def _file(one: Evaluated) -> Document:
         "rows": len(table),
         "rows_without_the_pair": len(table) - len(one.rows),
         "groups": len(set(table.groups)),
+        "models": len(table.models),
         "strong": {"model": table.strong, "quality": float(one.rows.strong.mean())},
         "weak": {"model": table.weak, "quality": float(one.rows.weak.mean())},
-        "estimators": {name: _figures(measures) for name, measures in one.measures.items()},
+        "rows_learned_from": dict(one.scored.seen),
+        "estimators": {name: figures(measures) for name, measures in one.measures.items()},
     }
 
 
-def _figures(measures: Measures) -> Document:
-    figures: Document = {}
+def figures(measures: Measures) -> Document:
+    """Return *measures* as JSON knows them: each figure, and its interval under its name and ``_interval``."""
+    told: Document = {}
     for name, one in measures.items():
-        figures[name] = _number(one.value)
-        figures[f"{name}_interval"] = None if one.interval is None else list(one.interval)
-    return figures
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 - JSON knows no nan
-
-
-Table = tuple[Sequence[str], list[Sequence[str]]]
+        told[name] = None if one.value != one.value else one.value
+        told[f"{name}_interval"] = None if one.interval is None else list(one.interval)
+    return told
 
 
 def table(told: Document) -> Table:
     """Return columns and lines: a line for each estimator on each file, in their mean, and on all rows together."""
-    columns = ("outcomes", "estimator", *LABELS.values())
-    return columns, list(_lines(told))
+    shown = [measure for measure in LABELS if any(measure in one for _place, _name, one in _figures(told))]
+    columns = ("outcomes", "estimator", *(LABELS[measure] for measure in shown))
+    return columns, [
+        (place, name, *(cell(one, measure) for measure in shown)) for place, name, one in _figures(told)
+    ]  # fmt: skip
 
 
-def _lines(told: Document) -> Iterator[Sequence[str]]:
+def _figures(told: Document) -> Iterator[tuple[str, str, Document]]:
     for file in told["files"]:
-        for name, figures in file["estimators"].items():
-            yield file["file"], name, *(_cell(figures, measure) for measure in LABELS)
+        for name, one in file["estimators"].items():
+            yield Path(file["file"]).name, name, one
     for place, label in (("macro", "mean of the files"), ("pooled", "all rows together")):
-        for name, figures in told.get(place, {}).items():
-            yield label, name, *(_cell(figures, measure) for measure in LABELS)
+        for name, one in told.get(place, {}).items():
+            yield label, name, one
 
 
-def _cell(figures: Document, measure: str) -> str:
-    value = figures.get(measure)
+def cell(one: Document, measure: str) -> str:
+    """Return a figure and its interval in words."""
+    value = one.get(measure)
     if value is None:
         return "-"
-    interval = figures[f"{measure}_interval"]
-    text = f"{value:.1%}" if measure.startswith("cpt") else f"{value:.3f}"
+    form = ".1%" if measure in PERCENT else ".3f"
+    interval = one[f"{measure}_interval"]
     if interval is None or interval[0] == interval[1]:
-        return text
-    low, high = (f"{end:.1%}" if measure.startswith("cpt") else f"{end:.3f}" for end in interval)
-    return f"{text} [{low}, {high}]"
+        return f"{value:{form}}"
+    low, high = interval
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-__all__ = ["Document", "Evaluated", "Measured", "document", "evaluate", "table"]
+def notes(told: Document) -> Iterator[str]:
+    """Yield a sentence for each estimator: what it was trained on, and which of these rows it had seen."""
+    yield f"in brackets: {told['bootstrap']['level']:.0%} of bootstrap samples"
+    for name, learned in told["learned_from"].items():
+        seen = {Path(file["file"]).name: file["rows_learned_from"][name] for file in told["files"]}
+        yield f"{name}: {_learned(learned)}{_seen(seen)}"
+
+
+def _learned(learned: str) -> str:
+    return learned if learned.startswith("as it") else f"learned from {learned}"
+
+
+def _seen(seen: dict[str, int | None]) -> str:
+    told = [f"{count:,} of {file}" for file, count in seen.items() if count]
+    if told:
+        return f"; HAD SEEN THE PROMPTS of {', '.join(told)}: its figures there say nothing of new prompts"
+    return "; it does not tell what it has learned from" if None in seen.values() else "; none of these rows"

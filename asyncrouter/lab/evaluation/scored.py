@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import numpy as np
 
-from asyncrouter.lab.estimates import NamedEstimator
+from asyncrouter.lab.estimates import Estimates, NamedEstimator
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.lab.outcomes.loading import read, whole
-from asyncrouter.lab.outcomes.table import Floats, Outcomes
+from asyncrouter.lab.outcomes.table import Floats, Outcomes, spread
 
 RANDOM, LENGTH, ORACLE = "random", "length", "oracle"
 """Baselines: chance, the prompt's characters, and the true gain, which no router can know."""
+AS_IT_CAME = "as it came"
+"""What an estimator was trained on that is measured without being trained here."""
 
 
 @attrs.frozen
@@ -22,12 +24,26 @@ class Scored:
     """Outcomes without their prompts, and what was said of these.
 
     ``scores`` holds for each name the shape (rows,): the higher, the rather the strong model.  ``qualities`` holds
-    the shape (rows, models) for those estimators that expect a quality of each model.
+    the shape (rows, models) for those estimators that expect a quality of each model.  ``learned`` says what each of
+    them was trained on, and ``seen`` of how many of these prompts: ``None`` where it does not tell.
     """
 
     outcomes: Outcomes
     scores: Mapping[str, Floats]
     qualities: Mapping[str, Floats]
+    learned: Mapping[str, str]
+    seen: Mapping[str, int | None]
+
+    def also(self, name: str, said: Estimates, learned: str, seen: int | None) -> Scored:
+        """Return the same with what another estimator has said."""
+        expects = not np.isnan(said.qualities).all()
+        return attrs.evolve(
+            self,
+            scores={**self.scores, name: said.complexities},
+            qualities={**self.qualities, name: said.qualities} if expects else self.qualities,
+            learned={**self.learned, name: learned},
+            seen={**self.seen, name: seen},
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -47,29 +63,37 @@ def score_file(
     Memory holds the prompts of some thousands of rows at a time.  Raises
     :class:`~asyncrouter.types.errors.ConfigError` naming file, row and column.
     """
-    parts = [
-        (attrs.evolve(batch, prompts=()), *_said(batch, estimators))
-        for batch in read(path, prices=reading.prices, progress=progress)
-    ]
-    outcomes = whole(path, (part[0] for part in parts), strong=reading.strong, weak=reading.weak)
-    scores = _joined(part[1] for part in parts)
-    return Scored(outcomes, {RANDOM: np.zeros(len(outcomes)), **scores}, _joined(part[2] for part in parts))
+    tables: list[Outcomes] = []
+    lengths: list[int] = []
+    said = [_Collected() for _ in estimators]
+    for batch in read(path, prices=reading.prices, progress=progress):
+        tables.append(attrs.evolve(batch, prompts=()))
+        lengths += map(len, batch.prompts)
+        for collected, estimator in zip(said, estimators, strict=True):
+            collected.add(batch, estimator)
+    table = whole(path, iter(tables), strong=reading.strong, weak=reading.weak)
+    scores = {RANDOM: np.zeros(len(table)), LENGTH: np.array(lengths, dtype=np.float64)}
+    scored = Scored(table, scores, {}, {}, {})
+    for collected, estimator in zip(said, estimators, strict=True):
+        scored = scored.also(estimator.name, collected.estimates(table.models), AS_IT_CAME, collected.seen)
+    return scored
 
 
-def _said(batch: Outcomes, estimators: Sequence[NamedEstimator]) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    scores = {LENGTH: np.array([len(prompt) for prompt in batch.prompts], dtype=float)}
-    qualities = {}
-    for estimator in estimators:
-        said = estimator.ask(batch.prompts, batch.models)
-        scores[estimator.name] = said.complexities
-        if not np.isnan(said.qualities).all():
-            qualities[estimator.name] = said.qualities
-    return scores, qualities
+@attrs.define
+class _Collected:
+    """What one estimator says, batch by batch; a batch may know other models than the one before."""
 
+    complexities: list[Floats] = attrs.field(factory=list)
+    qualities: list[tuple[tuple[str, ...], Floats]] = attrs.field(factory=list)
+    seen: int | None = 0
 
-def _joined(parts: Iterable[Mapping[str, Floats]]) -> dict[str, Floats]:
-    collected: dict[str, list[Floats]] = {}
-    for part in parts:
-        for name, values in part.items():
-            collected.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in collected.items()}
+    def add(self, batch: Outcomes, estimator: NamedEstimator) -> None:
+        answers = estimator.ask(batch.prompts, batch.models)
+        self.complexities.append(answers.complexities)
+        self.qualities.append((batch.models, answers.qualities))
+        seen = estimator.seen(batch.prompts)
+        self.seen = None if seen is None or self.seen is None else self.seen + seen
+
+    def estimates(self, models: Sequence[str]) -> Estimates:
+        expected = [spread(values, known, models) for known, values in self.qualities]
+        return Estimates(np.concatenate(self.complexities), np.concatenate(expected))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asyncrouter.types.errors import ConfigError
+from asyncrouter.types.model_file import DIGEST_BYTES
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -31,6 +32,9 @@ class Outcomes:
     ``sources[i]``.  ``scores`` has the shape (rows, models): qualities in [0, 1], ``nan`` where unknown.  ``costs`` is
     of the same shape in US dollars, or ``None`` where no price is known.  ``strong`` and ``weak`` name the two of
     ``models`` between which a complexity decides.
+
+    Outcomes of a log without prompts have empty ``prompts``, and in ``features``, shape (rows, any), the vectors that
+    the estimator gave; ``nan`` where it gave none, ``None`` where there are none at all.
     """
 
     ids: tuple[str, ...] = attrs.field(repr=False)
@@ -40,6 +44,7 @@ class Outcomes:
     models: tuple[str, ...]
     scores: Floats = attrs.field(repr=False)
     costs: Floats | None = attrs.field(default=None, repr=False)
+    features: Floats | None = attrs.field(default=None, repr=False)
     strong: str = STRONG
     weak: str = WEAK
 
@@ -69,6 +74,7 @@ class Outcomes:
             sources=_picked(self.sources, indices),
             scores=self.scores[indices],
             costs=None if self.costs is None else self.costs[indices],
+            features=None if self.features is None else self.features[indices],
         )
 
 
@@ -93,8 +99,9 @@ def concat(tables: Sequence[Outcomes]) -> Outcomes:
         groups=tuple(one for table in tables for one in table.groups),
         sources=tuple(one for table in tables for one in table.sources),
         models=models,
-        scores=np.concatenate([_spread(table, table.scores, models) for table in tables]),
-        costs=np.concatenate([_spread(table, table.costs, models) for table in tables]) if has_costs else None,
+        scores=np.concatenate([spread(table.scores, table.models, models) for table in tables]),
+        costs=np.concatenate([_costs_of(table, models) for table in tables]) if has_costs else None,
+        features=_joined_features(tables),
         strong=strong,
         weak=weak,
     )
@@ -118,11 +125,35 @@ def _picked(values: Sequence[str], indices: Indices) -> tuple[str, ...]:
     return tuple(values[index] for index in indices) if values else ()
 
 
-def _spread(table: Outcomes, values: Floats | None, models: tuple[str, ...]) -> Floats:
-    spread = np.full((len(table), len(models)), np.nan)
-    if values is not None:
-        spread[:, [models.index(model) for model in table.models]] = values
-    return spread
+def spread(values: Floats, known: Sequence[str], models: Sequence[str]) -> Floats:
+    """Return *values*, whose columns are those of the models *known*, as columns of *models*; others are ``nan``."""
+    wide = np.full((len(values), len(models)), np.nan)
+    wide[:, [models.index(model) for model in known]] = values
+    return wide
+
+
+def _costs_of(table: Outcomes, models: tuple[str, ...]) -> Floats:
+    return (
+        np.full((len(table), len(models)), np.nan) if table.costs is None else spread(table.costs, table.models, models)
+    )
+
+
+def _joined_features(tables: Sequence[Outcomes]) -> Floats | None:
+    """Return the features of all *tables*, ``nan`` in the rows of those that have none or others."""
+    width = max((0 if table.features is None else table.features.shape[1] for table in tables), default=0)
+    if width == 0:
+        return None
+    return np.concatenate([
+        table.features
+        if table.features is not None and table.features.shape[1] == width
+        else np.full((len(table), width), np.nan)
+        for table in tables
+    ])  # fmt: skip
+
+
+def digest(prompt: str) -> bytes:
+    """Return the digest by which a model file names a prompt that it has learned from."""
+    return bytes.fromhex(identity(prompt))[:DIGEST_BYTES]
 
 
 def _with_pair_columns(table: Outcomes) -> Outcomes:

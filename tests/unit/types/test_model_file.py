@@ -12,14 +12,22 @@ from asyncrouter.types.model_file import ModelFile, is_model_file
 def test_what_is_written_is_read(tmp_path, content):
     path = tmp_path / "my.model"
     path.write_bytes(bytes(ModelFile("semantic", content)))
-    assert path.read_bytes() == b"asyncrouter-model 1 semantic\n" + content
+    assert path.read_bytes() == b"asyncrouter-model 1 semantic 0\n" + content
     assert ModelFile.read(path) == ModelFile("semantic", content)
     assert is_model_file(path.read_bytes()[:40])
 
 
+def test_it_tells_what_it_has_learned_from():
+    file = ModelFile("semantic", b"\n", [b"two...", b"one...", b"two..."])
+    assert bytes(file) == b"asyncrouter-model 1 semantic 2\none...two...\n"
+    assert ModelFile.parse(bytes(file), "x") == file
+    assert file.learned_from == (b"one...", b"two...")
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"asyncrouter-model 2 x\n", b"asyncrouter-model 1 x", b"asyncrouter-model 1 \n",
-                b"asyncrouter-model 1 " + b"x" * 101 + b"\n", b"asyncrouter-model 1 a b\n"]
+    "content", [b"", b"PAR1", b"asyncrouter-model 2 x 0\n", b"asyncrouter-model 1 x 0", b"asyncrouter-model 1 \n",
+                b"asyncrouter-model 1 " + b"x" * 101 + b" 0\n", b"asyncrouter-model 1 a b\n", b"x 0\n",
+                b"asyncrouter-model 1 x 2\n" + b"y" * 11]
 )  # fmt: skip
 def test_another_file_is_refused_by_its_path(tmp_path, content):
     path = tmp_path / "other.bin"
