@@ -19,7 +19,7 @@ from asyncrouter.types.errors import MalformedResponse, ProviderError, StreamInt
 from asyncrouter.types.response import Chunk
 
 if TYPE_CHECKING:
-    from asyncrouter.providers.transport import Exchange
+    from asyncrouter.providers.exchange import Exchange
 
 DONE = b"[DONE]"
 DRAIN_S = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 
 from asyncrouter.providers.errors import E, told
 from asyncrouter.providers.hiding import Hidden
@@ -11,7 +12,7 @@ from asyncrouter.providers.keys import KeyRing, refusal_of
 from asyncrouter.providers.settings import Settings, is_key
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import AuthenticationFailed, Disposition, QuotaExhausted
-from asyncrouter.types.request import Request
+from asyncrouter.types.request import EMPTY, Request
 from asyncrouter.types.secrets import Secret
 
 REMEMBERED = 8
@@ -19,33 +20,38 @@ REMEMBERED = 8
 
 
 class Credentials:
-    """What is added to the headers: once a session for a single key from the environment, once a call otherwise."""
+    """What is added to the headers: once an address for a single key from the environment, once a call otherwise."""
 
-    __slots__ = ("_by_session", "_header", "_keys", "_ring", "_used")
+    __slots__ = ("_header", "_keys", "_ring", "_same_for_all", "_used")
 
     def __init__(self, settings: Settings) -> None:
         self._keys = settings.keys
         self._header = settings.preset.key_header
-        self._by_session = len(self._keys) == 1 and not self._keys[0].called
+        self._same_for_all = len(self._keys) == 1 and not self._keys[0].called
         self._ring = KeyRing(len(self._keys))
         self._used: deque[Secret] = deque(maxlen=REMEMBERED * max(1, len(self._keys)))
         self._used.extend(key.secret for key in self._keys if not key.called)
 
-    def of_session(self) -> dict[str, str]:
+    @property
+    def header(self) -> str:
+        """The name of the header that a key is sent in, in lower case; "" when there are no keys."""
+        return self._header.lower() if self._keys else ""
+
+    def of_all(self) -> dict[str, str]:
         """Return the header that every request has; empty when there is none, or one a call."""
-        return self._as_header(self._keys[0].secret) if self._by_session else {}
+        return self._as_header(self._keys[0].secret) if self._same_for_all else {}
 
     def choose(self, deployment: Deployment) -> int:
         """Return the number of the key to send to *deployment* now; 0 where there is no choice."""
         return self._ring.choose(deployment.model, _now()) if self._ring.size > 1 else 0
 
-    def of_call(self, number: int, deployment: Deployment) -> dict[str, str] | None:
-        """Return the header of one call with the key of that *number*, ``None`` where the session has it.
+    def of_call(self, number: int, deployment: Deployment) -> Mapping[str, str]:
+        """Return the header of one call with the key of that *number*; empty where all calls have the same.
 
         Raises :class:`~asyncrouter.types.errors.AuthenticationFailed` when its callable raises or returns no key.
         """
-        if self._by_session or not self._keys:
-            return None
+        if self._same_for_all or not self._keys:
+            return EMPTY
         key = self._keys[number]
         if not key.called:
             return self._as_header(key.secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -26,7 +27,8 @@ from asyncrouter.types.request import Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response, usage_of
 
 if TYPE_CHECKING:
-    from asyncrouter.providers.transport import Exchange, Transport
+    from asyncrouter.providers.exchange import Exchange
+    from asyncrouter.providers.transport import Transport
 
 MAX_RESPONSE_BYTES = 32 * 2**20
 STREAM_FACTOR = 16
@@ -264,5 +266,11 @@ class OpenAICompatible:
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     """Return what a response keeps of its headers: rate limits and the upstream's own id, with lower-case names."""
-    names = ((name.lower(), value) for name, value in headers.items())
-    return {name: value for name, value in names if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)}
+    return {kept: value for name, value in headers.items() if (kept := _kept_name(name))}
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept_name(name: str) -> str:
+    """Return *name* in lower case where a response keeps that header, "" otherwise."""
+    name = name.lower()
+    return name if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES) else ""

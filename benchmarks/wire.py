@@ -1,0 +1,117 @@
+"""What a POST over aiohttp costs: CPU time per call of its three uses, on the same connections to the same server.
+
+- ``as written``: ``session.post(url, json=…)`` and ``response.json()``, as people write it;
+- ``prepared``: the same session, with address and headers made once, the body by orjson, no redirects;
+- ``exchange``: aiohttp's pool and parser with the request's bytes put together by the router
+  (``asyncrouter/providers/exchange.py``).
+
+Run it as ``python benchmarks/wire.py [--rounds N] [--calls N] [--concurrency N] [--uvloop] [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import orjson
+import yarl
+from overhead import MESSAGES, Work, at_concurrency, machine, pin, serve
+
+from asyncrouter.providers.exchange import Address, head_of_answer
+
+BODY = {"model": "small", "messages": MESSAGES}
+HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer key"}
+BOUNDS = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
+
+
+@contextlib.asynccontextmanager
+async def contestants(url: str, concurrency: int) -> AsyncIterator[dict[str, Work]]:
+    """Yield the three uses, by name."""
+    address = Address(url, HEADERS, None, asyncio.get_running_loop())
+    prepared_url = yarl.URL(url)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        connector = session.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+
+        async def as_written() -> None:
+            async with session.post(url, json=BODY, headers={"Authorization": "Bearer key"}) as response:
+                response.raise_for_status()
+                (await response.json())["choices"][0]["message"]["content"]
+
+        async def prepared() -> None:
+            body = orjson.dumps(BODY)
+            async with session.post(
+                prepared_url, data=body, headers=HEADERS, timeout=BOUNDS, allow_redirects=False
+            ) as response:
+                response.raise_for_status()
+                orjson.loads(await response.read())["choices"][0]["message"]["content"]
+
+        async def exchange() -> None:
+            connection = await address.connect(connector, BOUNDS)
+            _, content = await head_of_answer(connection, address.request_of(orjson.dumps(BODY), {}))
+            content.on_eof(connection.release)
+            pieces = []
+            while data := await content.readany():
+                pieces.append(data)
+            orjson.loads(b"".join(pieces))["choices"][0]["message"]["content"]
+
+        yield {one.__name__: at_concurrency(one, concurrency) for one in (as_written, prepared, exchange)}
+
+
+async def measure(url: str, rounds: int, calls: int, concurrency: int) -> dict[str, list[float]]:
+    """Return the CPU microseconds per call of every round, by name; the first round warms up."""
+    figures: dict[str, list[float]] = {}
+    async with contestants(url, concurrency) as works:
+        for number in range(rounds + 1):
+            for name, work in works.items():
+                before = time.process_time()
+                await work(calls)
+                if number:
+                    figures.setdefault(name, []).append((time.process_time() - before) / calls * 1e6)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="CPU per POST over aiohttp, used in three ways.")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=1920, help="calls a round and use")
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--uvloop", action="store_true", help="on uvloop, the server too")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    port: multiprocessing.Queue[int] = multiprocessing.Queue()
+    server = multiprocessing.Process(target=serve, args=(port, 1), daemon=True)
+    server.start()
+    pin(0)
+    if options.uvloop:
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    else:
+        factory = asyncio.new_event_loop
+    try:
+        url = f"http://127.0.0.1:{port.get(timeout=30)}/v1/chat/completions"
+        with asyncio.Runner(loop_factory=factory) as runner:
+            figures = runner.run(measure(url, options.rounds, options.calls, options.concurrency))
+    finally:
+        server.kill()
+    if options.json:
+        print(json.dumps({"machine": machine(), "concurrency": options.concurrency, "cpu_us_per_call": figures}))
+        return
+    base = statistics.median(figures["as_written"])
+    print(f"{'CPU per call, µs':<20}{'median':>8}{'least':>8}{'over as written':>18}")
+    for name, spent in figures.items():
+        median = statistics.median(spent)
+        print(f"{name.replace('_', ' '):<20}{median:>8.1f}{min(spent):>8.1f}{median / base:>18.2f}")
+    print(f"\n{machine()}; concurrency {options.concurrency}{', uvloop' if options.uvloop else ''}")
+
+
+if __name__ == "__main__":
+    main()
