@@ -1,4 +1,4 @@
-"""What a bound in time around an await costs: ours, asyncio's and anyio's, CPU microseconds each.
+"""What a bound in time around an await costs: ours, kept by the second or with its own timer, asyncio's and anyio's.
 
 Rounds take turns.  Run it as ``python benchmarks/bounds.py [--rounds N]``.
 """
@@ -13,6 +13,7 @@ import time
 import anyio
 
 from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.timers import Timers
 
 CALLS = 5000
 
@@ -21,6 +22,14 @@ async def ours() -> None:
     for _ in range(CALLS):
         with cut_off_after(60.0):
             pass
+
+
+async def kept() -> None:
+    timers = Timers()
+    for _ in range(CALLS):
+        with cut_off_after(60.0, timers=timers):
+            pass
+    timers.close()
 
 
 async def asyncios() -> None:
@@ -36,15 +45,20 @@ async def anyios() -> None:
 
 
 async def main(rounds: int) -> None:
-    contestants = {"cut_off_after": ours, "asyncio.timeout": asyncios, "anyio.move_on_after": anyios}
+    contestants = {
+        "kept by the second": kept,
+        "timer of its own": ours,
+        "asyncio.timeout": asyncios,
+        "anyio.move_on_after": anyios,
+    }
     figures: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, work in contestants.items():
             before = time.process_time()
             await work()
             figures[name].append((time.process_time() - before) / CALLS * 1e6)
-    base = statistics.median(figures["cut_off_after"])
-    print(f"{'CPU, µs':<22}{'median':>8}{'least':>8}{'over ours':>11}")
+    base = statistics.median(figures["timer of its own"])
+    print(f"{'CPU, µs':<22}{'median':>8}{'least':>8}{'over own':>11}")
     for name, spent in figures.items():
         median = statistics.median(spent)
         print(f"{name:<22}{median:>8.2f}{min(spent):>8.2f}{median / base:>11.2f}")

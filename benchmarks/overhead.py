@@ -137,7 +137,7 @@ async def contestants(url: str, concurrency: int) -> AsyncIterator[dict[str, Wor
 
         async def decision() -> None:
             request, route, _ = in_memory.enter(MESSAGES, agent=None, model=None, complexity=None, params={})
-            await decide(request, route, in_memory.fleet, TraceBuilder("", None, "chat", 0.0))
+            decide(request, route, in_memory.fleet, TraceBuilder("", None, "chat", 0.0))
 
         yield {
             "decision": at_concurrency(decision, 1),

@@ -16,6 +16,8 @@ bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
 from __future__ import annotations
 
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 import anyio
 import attrs
@@ -23,6 +25,7 @@ import attrs
 from asyncrouter.engine import aside, ends
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import decide
+from asyncrouter.engine.onward import next_group
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing
 from asyncrouter.engine.step import Step
@@ -35,13 +38,15 @@ from asyncrouter.types.errors import (
     ContextWindowExceeded,
     DeadlineExceeded,
     Disposition,
-    PluginContractError,
     ProviderError,
 )
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
+
+Entered = Step | None | Coroutine[Any, Any, Step | None]
+"""The step that entering a group has led to, if any; a coroutine of it where a strategy awaits something."""
 
 
 class Course:
@@ -50,8 +55,8 @@ class Course:
     ``in_hand`` is the best answer so far, not accepted yet: what the caller gets when the deadline comes first.
     """
 
-    __slots__ = ("_again_later", "_find_route", "_first_route", "_fleet", "_hopeless", "_last_step", "_patient_groups",
-                 "_reconnected", "_repeats", "_selection", "_too_small", "_tried", "in_hand", "queueing", "request",
+    __slots__ = ("_again_later", "_fleet", "_hopeless", "_last_step", "_patient_groups", "_reconnected", "_repeats",
+                 "_selection", "_too_small", "_tried", "find_route", "first_route", "in_hand", "queueing", "request",
                  "trace")  # fmt: skip
 
     def __init__(
@@ -61,8 +66,8 @@ class Course:
         self.trace = trace
         self.in_hand: Response | None = None
         self.queueing: Queueing | None = None
-        self._first_route = route
-        self._find_route = find_route
+        self.first_route = route
+        self.find_route = find_route
         self._fleet = fleet
         self._selection: Selection | None = None
         self._last_step: Step | None = None
@@ -76,7 +81,7 @@ class Course:
 
     def anew(self, request: Request) -> Course:
         """Return the course of *request* from the beginning, in the same trace."""
-        return Course(request, self._first_route, self._find_route, self._fleet, self.trace)
+        return Course(request, self.first_route, self.find_route, self._fleet, self.trace)
 
     @property
     def fleet(self) -> Fleet:
@@ -86,7 +91,7 @@ class Course:
     @property
     def group(self) -> ModelGroup:
         """The group that was asked for."""
-        return self._first_route.group
+        return self.first_route.group
 
     @property
     def deadline(self) -> float:
@@ -99,15 +104,16 @@ class Course:
         assert self.trace.estimate is not None  # noqa: S101 - entering a group sets it before anybody asks
         return self.trace.estimate
 
-    async def first_step(self) -> Step:
-        """Return the first attempt to make.
+    def first_step(self) -> Step | Coroutine[Any, Any, Step]:
+        """Return the first attempt to make; a coroutine of it where something has to be awaited for it.
 
         Raises :class:`NoDeploymentAvailable` when nothing is ready, nor will be within the deadline.
         """
         now = self._fleet.now()
         self._fleet.budget.first_attempt(now)
-        self._first_route.first_attempt(now)
-        return await self._begin_round(AttemptKind.FIRST, "")
+        self.first_route.first_attempt(now)
+        step = self._enter_anew(AttemptKind.FIRST, "")
+        return step if isinstance(step, Step) else self._found(step, AttemptKind.FIRST, "")
 
     async def after_failure(self) -> Step:
         """Return the attempt to make after the one that failed last, in the order of recovery.
@@ -116,7 +122,7 @@ class Course:
         """
         step, failed = self._last_step, self.trace.attempts[-1]
         assert step is not None  # noqa: S101 - an attempt has ended
-        self._check_deadline()
+        self.check_deadline()
         if failed.error is not None and self.repeats_after(step, failed.error):
             return self._repeat(step, failed.error)
         self._check_attempts()
@@ -131,7 +137,7 @@ class Course:
         if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
             return next_step
         self._raise_if_final(failed, fallback)
-        if next_step := await self._next_group(step.route, failed, fallback):
+        if next_step := await next_group(self, step.route, failed, fallback):
             return next_step
         return await self._next_round(failed)
 
@@ -151,7 +157,7 @@ class Course:
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
-        if next_step := await self._next_group(step.route, ends.skipped(step.route)):
+        if next_step := await next_group(self, step.route, ends.skipped(step.route)):
             return next_step
         passed = await aside.pass_or_wait(self, step.kind, step.reason)
         return passed or await self._begin_round(step.kind, step.reason)
@@ -216,24 +222,48 @@ class Course:
 
     async def _begin_round(self, kind: AttemptKind, reason: str) -> Step:
         """Enter the group that was asked for, else its fallback groups, else wait for the soonest deployment."""
+        return await self._found(self._enter_anew(kind, reason), kind, reason)
+
+    async def _found(self, entered: Entered, kind: AttemptKind, reason: str) -> Step:
+        """Return the step of a round that began by entering the group that was asked for, as *entered* tells."""
         while True:
-            self.trace.new_round()
-            self._tried.clear()
-            self._again_later = None
-            if step := await self.enter(self._first_route, kind, reason):
+            step = entered if entered is None or isinstance(entered, Step) else await entered
+            step = step or await next_group(self, self.first_route, ends.skipped(self.first_route))
+            step = step or await aside.pass_or_wait(self, kind, reason)
+            if step is not None:
                 return step
-            if step := await self._next_group(self._first_route, ends.skipped(self._first_route)):
-                return step
-            if step := await aside.pass_or_wait(self, kind, reason):
-                return step
+            entered = self._enter_anew(kind, reason)
+
+    def _enter_anew(self, kind: AttemptKind, reason: str) -> Entered:
+        """Begin a round: everything may be tried again."""
+        self.trace.new_round()
+        self._tried.clear()
+        self._again_later = None
+        return self._enter(self.first_route, kind, reason)
 
     async def enter(self, route: Route, kind: AttemptKind, reason: str, past: str = "") -> Step | None:
         """Select in the group of *route*; ``None`` when none of its deployments is ready.
 
         *past*: the name of one that counts as ready, for the step there gets a pass.
         """
+        entered = self._enter(route, kind, reason, past)
+        return entered if entered is None or isinstance(entered, Step) else await entered
+
+    def _enter(self, route: Route, kind: AttemptKind, reason: str, past: str = "") -> Entered:
         view = aside.PastSetAside(self._fleet, past) if past else None
-        selection = await decide(self.request, route, self._fleet, self.trace, view)
+        decided = decide(self.request, route, self._fleet, self.trace, view)
+        if decided is None or isinstance(decided, Selection):
+            return self._entered(decided, route, kind, reason, past)
+        return self._enter_after(decided, route, kind, reason, past)
+
+    async def _enter_after(
+        self, decided: Coroutine[Any, Any, Selection | None], route: Route, kind: AttemptKind, reason: str, past: str
+    ) -> Step | None:
+        return self._entered(await decided, route, kind, reason, past)
+
+    def _entered(
+        self, selection: Selection | None, route: Route, kind: AttemptKind, reason: str, past: str
+    ) -> Step | None:
         self._selection = selection
         ordered = selection.deployments if selection is not None else ()
         slots = self._fleet[ordered[0].name].slots if ordered else None
@@ -246,34 +276,6 @@ class Course:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
         return Step(ordered[0], route, kind, reason or selection.reason, passed=ordered[0].name == past)
-
-    async def _next_group(self, route: Route, failed: Attempt, decision: object = None) -> Step | None:
-        """Go on with the next fallback group that has a ready deployment; ``None`` when there is none.
-
-        The group that failed is asked for its own chain first, then the one that the caller asked for.
-        """
-        while True:
-            if not isinstance(decision, Fallback) or decision.group is None:
-                decision = self._group_after(route, failed)
-            if decision is None or decision.group is None:
-                return None
-            if decision.group in self.trace.groups:
-                raise PluginContractError(
-                    f"asyncrouter_fallback named group {decision.group!r}, which this round has visited already",
-                    hook="asyncrouter_fallback",
-                )
-            route = self._find_route(decision.group)
-            self.trace.entered(decision.group)
-            if step := await self.enter(route, AttemptKind.FALLBACK, ends.why(decision.reason, failed)):
-                return step
-            decision = None
-
-    def _group_after(self, route: Route, failed: Attempt) -> Fallback | None:
-        for one in (route, self._first_route):
-            decision = one.pipeline.fallback(self.request, failed, self.trace, ())
-            if isinstance(decision, Fallback):
-                return decision
-        return None
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
@@ -336,21 +338,22 @@ class Course:
 
     def routes_visited(self) -> list[Route]:
         """Return the routes of the groups that were visited, in whatever round."""
-        return [self._find_route(group) for group in self.trace.visited]
+        return [self.find_route(group) for group in self.trace.visited]
 
-    def _check_deadline(self) -> None:
+    def check_deadline(self) -> None:
+        """Raise :class:`DeadlineExceeded` when it has passed."""
         if self._fleet.now() >= self.deadline:
             raise DeadlineExceeded(self.too_late())
 
     def _check_attempts(self) -> None:
         if self.attempts_left <= 0:
-            self.trace.notes.append(f"max_attempts = {self._first_route.group.max_attempts} reached")
+            self.trace.notes.append(f"max_attempts = {self.first_route.group.max_attempts} reached")
             raise self.exhausted()
 
     @property
     def attempts_left(self) -> int:
         """Attempts that may still be made; one that was repeated at once is one."""
-        return self._first_route.group.max_attempts - len(self.trace.attempts) + self._repeats
+        return self.first_route.group.max_attempts - len(self.trace.attempts) + self._repeats
 
     def too_late(self) -> str:
         """Return the words of a :class:`DeadlineExceeded`: when, and what had been tried."""

@@ -2,7 +2,7 @@
 
 On asyncio it is a timer and a ``task.cancel()``, with the counting that ``asyncio.timeout`` does so that a cancellation
 from outside is never swallowed.  Every request and every chunk of a stream is bounded, and there it matters:
-``anyio.move_on_after`` costs 2.2 times as much, ``asyncio.timeout`` 1.2 times (``benchmarks/bounds.py``).  On trio it
+``anyio.move_on_after`` costs 2.6 times as much, ``asyncio.timeout`` 1.6 times (``benchmarks/bounds.py``).  On trio it
 is anyio's.
 
 Something that blocks the event loop lets timers fire late, at the side of answers that have come meanwhile and that no
@@ -19,6 +19,8 @@ from typing import Self
 
 import anyio
 
+from asyncrouter.engine.timers import Timed, Timers
+
 LATE_S = 0.1
 """A timer that fires so much too late has waited for a blocked loop (asyncio's own ``slow_callback_duration``)."""
 TURNS = 20
@@ -29,22 +31,37 @@ Turns and no time: on a busy machine each may take long.
 
 
 class _AsyncioCutOff:
-    __slots__ = ("_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "fired", "late_s")
+    __slots__ = ("_among", "_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "_timers", "fired", "late_s",
+                 "when")  # fmt: skip
 
-    def __init__(self, delay_s: float, task: asyncio.Task[object], more_s: Callable[[], float] | None) -> None:
+    def __init__(
+        self,
+        delay_s: float,
+        task: asyncio.Task[object],
+        more_s: Callable[[], float] | None,
+        timers: Timers | None,
+    ) -> None:
         self.fired = False
         self.late_s = 0.0
+        self.when = math.inf
         self._delay_s = delay_s
         self._more_s = more_s
         self._task: asyncio.Task[object] | None = task
+        self._timers = timers
         self._timer: asyncio.TimerHandle | None = None
+        self._among: set[Timed] | None = None
 
     def __enter__(self) -> Self:
         task = self._task
         assert task is not None  # noqa: S101 - it is entered once
         self._cancels_before = task.cancelling()
         if self._delay_s != math.inf:
-            self._timer = task.get_loop().call_later(self._delay_s, self._due)
+            loop = task.get_loop()
+            self.when = loop.time() + self._delay_s
+            if self._timers is not None:
+                self._among = self._timers.keep(self, loop)
+            if self._among is None:
+                self._timer = loop.call_at(self.when, self._due)
         return self
 
     def __exit__(
@@ -53,10 +70,17 @@ class _AsyncioCutOff:
         task, self._task = self._task, None
         if self._timer is not None:
             self._timer.cancel()
+        elif self._among is not None:
+            self._among.discard(self)
         if task is None or not self.fired:
             return False
         self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
         return self.fired
+
+    def arm(self) -> None:
+        """Have the event loop cut at the moment."""
+        assert self._task is not None  # noqa: S101 - on leaving, it is taken out of its set
+        self._timer = self._task.get_loop().call_at(self.when, self._due)
 
     def cut(self) -> None:
         """Cut now; nothing when it has been left or has cut already."""
@@ -66,16 +90,16 @@ class _AsyncioCutOff:
 
     def _due(self) -> None:
         """Cut, unless the loop is so late that something may have come meanwhile: then some turns later."""
-        task, timer = self._task, self._timer
+        task = self._task
         assert task is not None  # noqa: S101 - on leaving, the timer is cancelled
-        assert timer is not None  # noqa: S101 - it is what calls
         loop = task.get_loop()
-        late_s = loop.time() - timer.when() + min(0.0, self._delay_s)
+        late_s = loop.time() - self.when + min(0.0, self._delay_s)
         if late_s > LATE_S:
             self.late_s = late_s
             self._wait(TURNS)
         elif self._more_s is not None and (more_s := self._more_s()) > 0.0:
-            self._timer = loop.call_later(more_s, self._due)
+            self.when = loop.time() + more_s
+            self._timer = loop.call_at(self.when, self._due)
         else:
             self.cut()
 
@@ -115,15 +139,16 @@ class _AnyioCutOff:
 CutOff = _AsyncioCutOff | _AnyioCutOff
 
 
-def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None) -> CutOff:
+def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None, timers: Timers | None = None) -> CutOff:
     """Return a context manager that cancels what is awaited in it after *delay_s* seconds, or when ``cut()`` is called.
 
     ``math.inf`` is no time bound.  When the time has come, *more_s* may give some more, in seconds (on asyncio; it is
     a kindness).  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
     when it did, and ``late_s`` is by how much the event loop was too late to do so, 0 unless more than :data:`LATE_S`.
+    *timers* keep bounds that are hardly ever reached.
     """
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no asyncio loop runs
         task = None
-    return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task, more_s)
+    return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task, more_s, timers)

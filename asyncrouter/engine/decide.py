@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from asyncrouter.engine.cutoff import cut_off_after
@@ -24,22 +24,48 @@ FALLBACK_OUTPUT_TOKENS = 256
 """What is assumed of an answer's length when nobody forecasts it and no answer has been seen."""
 
 
-async def decide(
-    request: Request, route: Route, fleet: Fleet, trace: TraceBuilder, view: FleetView | None = None
-) -> Selection | None:
+Decided = Selection | None | Coroutine[Any, Any, Selection | None]
+"""A decision, or a coroutine of it where a strategy awaits something: few do, and the others have none made."""
+
+
+def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder, view: FleetView | None = None) -> Decided:
     """Return the selection in the group of *route*, ``None`` when the filters leave none; record it in *trace*.
 
     *view* is what the strategies see of the fleet, where that is not the fleet itself.
     """
-    view = view or fleet
     if trace.estimate is None:
         estimate = _estimate(request, route, fleet, trace)
-        trace.estimate = await estimate if must_wait(estimate) else estimate
+        if must_wait(estimate):
+            return _decide_after(estimate, request, route, trace, view or fleet)
+        trace.estimate = estimate
+    return _select(request, route, trace, view or fleet)
+
+
+async def _decide_after(
+    estimate: Awaitable[Estimate], request: Request, route: Route, trace: TraceBuilder, view: FleetView
+) -> Selection | None:
+    trace.estimate = await estimate
+    decided = _select(request, route, trace, view)
+    return decided if decided is None or isinstance(decided, Selection) else await decided
+
+
+def _select(request: Request, route: Route, trace: TraceBuilder, view: FleetView) -> Decided:
     candidates = route.pipeline.filter(request, route.group.deployments, view)
     if not candidates:
         return None
-    answer = route.pipeline.select(request, trace.estimate, candidates, view)
-    selection: Selection | None = await answer if must_wait(answer) else answer
+    selection = route.pipeline.select(request, trace.estimate, candidates, view)
+    if must_wait(selection):
+        return _select_after(selection, candidates, trace)
+    return _noted(selection, candidates, trace)
+
+
+async def _select_after(
+    selection: Awaitable[Selection | None], candidates: tuple[Deployment, ...], trace: TraceBuilder
+) -> Selection:
+    return _noted(await selection, candidates, trace)
+
+
+def _noted(selection: Selection | None, candidates: tuple[Deployment, ...], trace: TraceBuilder) -> Selection:
     if selection is None:
         selection = Selection(deployments=candidates, reason="configured order")
     trace.selected(selection)
@@ -63,7 +89,8 @@ class _Preview:
 
 async def explain(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder) -> Decision:
     """Return the decision with every deployment of the group ranked, those that were filtered out last."""
-    selection = await decide(request, route, fleet, trace, _Preview(fleet))
+    decided = decide(request, route, fleet, trace, _Preview(fleet))
+    selection = decided if decided is None or isinstance(decided, Selection) else await decided
     assert trace.estimate is not None  # noqa: S101 - decide sets it
     estimate = trace.estimate
     ordered = selection.deployments if selection else ()

@@ -101,7 +101,9 @@ class Flow:
         """Open the next attempt, or several side by side, and take over the one that is the first to have output."""
         step = self._next_step
         if step is None:
-            step = await within_deadline(self._course, self._course.first_step())
+            first = self._course.first_step()
+            step = first if isinstance(first, Step) else await within_deadline(self._course, first)
+            self._course.check_deadline()
         rivals = rivals_of(self._course, step)
         if rivals is None:
             attempt = await self._contend(step, apart=False)

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import anyio
 
+from asyncrouter.engine.timers import Timers
+
 CLOSED = "the router was closed while the call was under way"
 
 
@@ -18,12 +20,13 @@ class Endable(Protocol):
 
 
 class InFlight:
-    """See the module.  ``closing`` tells a call that was cut why."""
+    """See the module.  ``closing`` tells a call that was cut why; ``timers`` keep the bounds of the calls."""
 
-    __slots__ = ("_calls", "_quiet", "closing")
+    __slots__ = ("_calls", "_quiet", "closing", "timers")
 
     def __init__(self) -> None:
         self.closing = False
+        self.timers = Timers()
         self._calls: set[Endable] = set()
         self._quiet: anyio.Event | None = None
 
@@ -43,10 +46,11 @@ class InFlight:
             self._quiet = None
 
     async def quiet(self) -> None:
-        """Wait until no call is under way."""
+        """Wait until no call is under way; none will begin any more."""
         while self._calls:
             self._quiet = self._quiet or anyio.Event()
             await self._quiet.wait()
+        self.timers.close()
 
     def cut_all(self) -> None:
         """End every call that is under way."""

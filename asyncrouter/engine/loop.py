@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,7 @@ class Engine:
         course = Course(request, route, find_route, self.fleet, trace)
         around = route.pipeline.around_request
         with ending:
-            with cut_off_after(course.deadline - trace.started_at) as cut:
+            with cut_off_after(course.deadline - trace.started_at, None, route.in_flight.timers) as cut:
                 ending.began(cut)
                 routed = self._route(course) if around is None else around(self._wrapped(course))(request)
                 return ending.answered(await routed)
@@ -68,7 +68,8 @@ class Engine:
         return routed
 
     async def _route(self, course: Course) -> Response:
-        step = await course.first_step()
+        first = course.first_step()
+        step = first if isinstance(first, Step) else await first
         best: Judged | None = None
         while True:
             try:
@@ -96,11 +97,11 @@ class Engine:
                 return best.response
             step = stronger
 
-    async def _answer(self, course: Course, step: Step) -> Judged | None:
+    def _answer(self, course: Course, step: Step) -> Awaitable[Judged | None]:
         """Return the answer of *step* or of its rivals, if it has any; ``None`` when none could begin."""
         rivals = rivals_of(course, step)
         if rivals is None:
-            return await self._judged(course, step, step.route.complete)
+            return self._judged(course, step, step.route.complete)
 
         async def contend(step: Step) -> Judged | None:
             async def call(request: Request, deployment: Deployment) -> Response:
@@ -112,7 +113,7 @@ class Engine:
         async def discard(judged: Judged) -> None:
             revise(course, judged.step, outcome=Outcome.CANCELLED)
 
-        return await race(contend, discard, rivals, course)
+        return race(contend, discard, rivals, course)
 
     async def _judged(self, course: Course, step: Step, call: AttemptCall) -> Judged | None:
         """Make the attempt once its deployment has a slot, and judge its answer; ``None`` when it could not begin."""
@@ -148,7 +149,7 @@ class Engine:
             bound_s = share_s(course, step, since)
             if bound_s is None:  # the deadline's own scope is the tighter one
                 return scope.answered(await call(request, step.deployment))
-            with cut_off_after(bound_s, partial(more_s, course, step, since)) as cut:
+            with cut_off_after(bound_s, partial(more_s, course, step, since), step.route.in_flight.timers) as cut:
                 return scope.answered(await call(request, step.deployment))
             attempt_s = step.route.group.timeouts.attempt_s
             why = f"{bound_s:.3g} s, its share of the time" if bound_s < attempt_s else f"attempt_s = {attempt_s:g} s"

@@ -80,7 +80,7 @@ class OpenAttempt:
                 request = self.step.route.prepared(self.course.request, deployment)
                 self.upstream = self.step.route.stream(request, deployment)
             self.ended = True  # an iterator that raises, also when it is cut off, has ended
-            with cut_off_after(min(until, self.course.deadline) - now) as cut:
+            with cut_off_after(min(until, self.course.deadline) - now, None, self.step.route.in_flight.timers) as cut:
                 chunk = await anext(self.upstream, None)
                 if chunk is None:
                     return None

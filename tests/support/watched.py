@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from asyncrouter.engine.timers import Timers
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response, usage_of
@@ -166,7 +167,13 @@ class Surroundings:
 
 
 def _live_timers(loop: Any) -> list[Any]:
-    return [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled()]
+    """Return what the loop has set; the router's own timers of a second count where a bound is kept for it."""
+    live = [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled()]
+    return [handle for handle in live if not _is_idle(getattr(handle._callback, "__self__", None))]
+
+
+def _is_idle(owner: object) -> bool:
+    return isinstance(owner, Timers) and not len(owner)
 
 
 def open_sockets() -> set[str]:
