@@ -10,9 +10,14 @@ MUTMUT := 3.8.1
 PROJECTS := $(wildcard plugins/*) $(wildcard tests/demo_plugin)
 MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml tests/demo_plugin/pyproject.toml)
 
-UNTRACED := tests/faults tests/property plugins
+# What needs no tracing for the coverage and would take twice as long by it, in two halves of about the same length.
+UNTRACED_FIRST := plugins tests/integration/test_demo.py tests/demo_plugin
+UNTRACED_SECOND := tests/faults tests/property tests/test_pipeline_oracle.py tests/unit/lab/test_scenarios.py \
+	tests/unit/testing/test_builtin_contracts.py tests/integration/test_benchmark_failures.py \
+	tests/integration/test_example_model_fallback.py tests/integration/routing/test_adaptive.py \
+	tests/integration/routing/test_cancellation.py
 
-.PHONY: help demo test test-covered test-untraced check lint bench sidebyside soak mutation constraints clean
+.PHONY: help demo test test-first test-second check lint bench sidebyside soak mutation constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,15 +26,15 @@ demo: $(VENV)/.demo ## Run the main job on a real local model: no key, no networ
 	$(BIN)/python -m asyncrouter demo
 
 test: $(VENV)/.test ## Run every test, with the coverage that each floor must have
-	$(MAKE) --no-print-directory --jobs=2 $(if $(MAKE_TERMOUT),,--output-sync=target) test-covered test-untraced
+	$(MAKE) --no-print-directory --jobs=2 $(if $(MAKE_TERMOUT),,--output-sync=target) test-first test-second
 	$(BIN)/python tests/check_coverage.py
 
-# Two processes side by side: what is traced for coverage, and what has no need of it and would take twice as long by it.
-test-covered:
-	$(BIN)/python -m pytest --cov --cov-report= $(UNTRACED:%=--ignore=%)
+test-first:
+	$(BIN)/python -m pytest --cov --cov-report= $(patsubst %,--ignore=%,$(UNTRACED_FIRST) $(UNTRACED_SECOND))
+	$(BIN)/python -m pytest -p no:cacheprovider $(UNTRACED_FIRST)
 
-test-untraced:
-	$(BIN)/python -m pytest -p no:cacheprovider $(UNTRACED)
+test-second:
+	$(BIN)/python -m pytest -p no:cacheprovider $(UNTRACED_SECOND)
 
 check: lint test ## Format, lint, types and every test
 

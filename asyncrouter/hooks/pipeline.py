@@ -185,11 +185,14 @@ def _first_async(
             _broken(plugin, hook, error)
         if result is not None:
             return checked(plugin, result, arguments)
-        result = after[place](*arguments)
+        result = after(place)(*arguments)
         return await result if must_wait(result) else result
 
+    @functools.cache
+    def after(place: int) -> Callable[..., Any]:
+        return _first_async(hook, steps[place + 1 :], types, check)
+
     checked = _checker(hook, types, check)
-    after = [_first_async(hook, steps[place + 1 :], types, check) for place in range(len(steps))]
     return call
 
 

@@ -20,7 +20,8 @@ I10 are its methods ``check_quiet`` and ``check_alive``.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from routed import SENTINELS
@@ -55,13 +56,13 @@ def i1_one_end(f: Any) -> None:
     assert told["answer"] >= seen["answer"], f"I1: callers saw {seen}, observers were told {told}"
     assert told["error"] == seen["error"], f"I1: callers saw {seen}, observers were told {told}"
     assert sum(told.values()) == sum(seen.values()), f"I1: callers saw {seen}, observers were told {told}"
-    answers = [end.response for end in f.recorder.finished]
-    errors = [end.error for end in f.recorder.finished]
+    answers = {id(end.response) for end in f.recorder.finished}
+    errors = {id(end.error) for end in f.recorder.finished}
     for call in f.calls:
         if call.response is not None:
-            assert any(call.response is one for one in answers), "I1: an answer was given that nobody was told of"
+            assert id(call.response) in answers, "I1: an answer was given that nobody was told of"
         if isinstance(call.error, AsyncRouterError):
-            assert any(call.error is one for one in errors), f"I1: raised, but not told: {call.error!r}"
+            assert id(call.error) in errors, f"I1: raised, but not told: {call.error!r}"
 
 
 def _told(end: Any) -> str:
@@ -123,11 +124,12 @@ def i4_in_time(f: Any) -> None:
 
 def i6_nothing_cut(f: Any) -> None:
     """Whoever got an answer got all of it: its attempt has ended in order, with a reason to finish."""
+    sent = by_request(f.sent)
     for call in f.calls:
         response = call.response
         if response is None or not response.trace.attempts:  # answered by a hook, without an upstream
             continue
-        winner = winner_of(f, response)
+        winner = winner_of(sent, response)
         assert winner.outcome in {"ok", "closed"}, f"I6: the answer of an attempt that {winner.outcome}"
         assert winner.finish_reason, f"I6: {winner.deployment} gave no reason to finish"
         assert response.finish_reason, "I6: the answer tells no reason to finish"
@@ -138,15 +140,20 @@ def i6_nothing_cut(f: Any) -> None:
             assert response.text == winner.text, "I6: the answer is not what its upstream said"
 
 
-def winner_of(f: Any, response: Response) -> Sent:
-    """Return the call of the provider that *response* came of."""
-    sent = [
-        one
-        for one in f.sent
-        if (one.request, one.deployment) == (response.trace.request_id, response.deployment) and one.finish_reason
-    ]
-    assert sent, f"I6: {response.deployment} is said to have answered, and gave no whole answer"
-    return sent[-1]
+def by_request(sent: list[Sent]) -> Mapping[str, list[Sent]]:
+    """Return the calls of providers of each request."""
+    found: defaultdict[str, list[Sent]] = defaultdict(list)
+    for one in sent:
+        found[one.request].append(one)
+    return found
+
+
+def winner_of(sent: Mapping[str, list[Sent]], response: Response) -> Sent:
+    """Return the call of the provider that *response* came of, among those *sent* of each request."""
+    made = sent[response.trace.request_id]
+    whole_ones = [one for one in made if one.deployment == response.deployment and one.finish_reason]
+    assert whole_ones, f"I6: {response.deployment} is said to have answered, and gave no whole answer"
+    return whole_ones[-1]
 
 
 def i7_secrets(f: Any) -> None:
@@ -160,18 +167,18 @@ def i7_secrets(f: Any) -> None:
 def i8_accounts(f: Any) -> None:
     """Attempts as the providers saw them, as the traces hold them and as the counters say are the same."""
     f.check_accounts()
-    least = sum(_least_input_tokens(end, f.sent) for end in f.recorder.finished)
+    every = by_request(f.sent)
+    least = sum(_least_input_tokens(end, every[end.request.id]) for end in f.recorder.finished)
     counted = f.router.metrics().total.input_tokens
     assert counted >= least, f"I8: {counted} input tokens counted; winners and cancelled attempts had {least}"
     attempts = {end.request.id: list(end.trace.attempts) for end in f.recorder.finished}
     for request, made in attempts.items():
-        sent = [one for one in f.sent if one.request == request]
-        _check_request(request, made, sent, exact=f.exact)
-    strangers = {one.request for one in f.sent} - set(attempts)
+        _check_request(request, made, every[request], exact=f.exact)
+    strangers = set(every) - set(attempts)
     assert not strangers, f"I8: calls of providers that no trace tells of: {strangers}"
     for call in f.calls:
         if call.response is not None and call.response.trace.attempts:
-            _check_usage(winner_of(f, call.response), call.response, exact=call.policy != "continue")
+            _check_usage(winner_of(every, call.response), call.response, exact=call.policy != "continue")
 
 
 def _least_input_tokens(end: Any, sent: list[Sent]) -> int:
@@ -180,7 +187,7 @@ def _least_input_tokens(end: Any, sent: list[Sent]) -> int:
     cancelled = sum(one.outcome is Outcome.CANCELLED for one in end.trace.attempts)
     if not cancelled:
         return winner
-    told = [one.usage.input_tokens for one in sent if one.request == end.request.id and one.usage]
+    told = [one.usage.input_tokens for one in sent if one.usage]
     return winner + cancelled * min([end.trace.estimate.input_tokens, *told])
 
 

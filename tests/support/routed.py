@@ -205,7 +205,15 @@ def _sinks(thing: object) -> Iterable[str]:
     if isinstance(thing, BaseException):
         yield repr(thing.args)
         yield repr(vars(thing))
-        yield "".join(traceback.format_exception(thing))
+        for one in _told(thing):  # a traceback without its lines of source, which take long to look up
+            yield "".join(traceback.format_exception_only(one))
+
+
+def _told(error: BaseException | None) -> Iterable[BaseException]:
+    """Yield the errors that a traceback of *error* tells of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 class RawStreams(FakeProvider):
