@@ -18,6 +18,7 @@ from asyncrouter.hooks.registry import Kind, Registry
 from asyncrouter.providers.base import Provider
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.hedges import HedgeBudget, Paces
+from asyncrouter.strategies.affinity.affinity import SessionAffinity
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
 
@@ -89,7 +90,8 @@ class Providers(Mapping[str, Provider]):
 class Assembler:
     """Makes routes of plans, with the router's own plugins registered in each.
 
-    ``in_flight`` are the calls under way in its routes.  Providers that *before* has made alike are taken over.
+    ``in_flight`` are the calls under way in its routes; ``affinities`` know the conversations, by the path of their
+    plan.  What *before* has made alike of providers and affinities is taken over.
     """
 
     def __init__(self, catalogue: Catalogue, registry: Registry, fleet: Fleet, before: Assembler | None = None) -> None:
@@ -102,6 +104,7 @@ class Assembler:
         self._strategies: dict[int, tuple[NamedPlugin, ...]] = {}
         self._named: dict[str, GroupPlan] = {}
         self._hedges: dict[str, Hedge] = {}
+        self.affinities: dict[str, SessionAffinity] = dict(before.affinities) if before else {}
 
     def check(self, plugins: Iterable[StrategySpec], outcomes: StrategySpec | None = None) -> None:
         """Make everything that the configuration names; raise one :class:`ConfigError` with all that is wrong."""
@@ -166,7 +169,12 @@ class Assembler:
         for one in (*self.strategies(plan), *self.plugins):
             manager.register(one.instance, one.name)
         self._fleet.add(plan.group.deployments)
+        affinity = self._affinity(plan)
+        if affinity is not None:
+            manager.register(affinity, affinity.name)
         pipeline = compile_pipeline(manager, self._plugin_failed)
+        if affinity is not None:
+            pipeline = attrs.evolve(pipeline, select=affinity.around(pipeline.select))
         return make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
 
     def _hedge(self, plan: GroupPlan) -> Hedge | None:
@@ -184,6 +192,16 @@ class Assembler:
             )
             self._hedges[plan.group.name] = hedge
         return hedge
+
+    def _affinity(self, plan: GroupPlan) -> SessionAffinity | None:
+        """Return the affinity of *plan*, the same for each of its routes, and in another version that says the same."""
+        if plan.affinity is None:
+            return None
+        deployments = {one.name: one for one in plan.group.deployments}
+        known = self.affinities.get(plan.path)
+        if known is None or known.settings != plan.affinity or known.deployments != deployments:
+            known = self.affinities[plan.path] = SessionAffinity(plan.group.deployments, plan.affinity)
+        return known
 
     def instances(self) -> Iterator[NamedPlugin]:
         """Yield every plugin and strategy made so far, once each."""

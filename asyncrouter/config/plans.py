@@ -9,7 +9,7 @@ import attrs
 
 from asyncrouter.config.schema import CONTENT_FILTER, GroupSettings, HedgeSettings, RouterSettings
 from asyncrouter.config.specs import StrategySpec
-from asyncrouter.types.deployments import Deployment, ModelGroup
+from asyncrouter.types.deployments import AffinitySettings, Deployment, ModelGroup
 
 ESTIMATE = StrategySpec(use="heuristic")
 SELECT = StrategySpec(use="priority")
@@ -33,6 +33,7 @@ class GroupPlan:
     filters: tuple[StrategySpec, ...]
     judge: StrategySpec | None
     hedge: HedgeSettings | None
+    affinity: AffinitySettings | None
     path: str
 
 
@@ -74,6 +75,7 @@ def plan_of(
         filters=FILTERS if settings.filters is None else settings.filters,
         judge=settings.judge,
         hedge=settings.hedge,
+        affinity=settings.affinity,
         path=path,
     )
 

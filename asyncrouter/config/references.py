@@ -50,6 +50,8 @@ class _Check:
                 yield ConfigFault(path, "a deployment has this name too", "rename one of the two")
             yield from _unknown_names(f"{path}.deployments", "deployment", settings.deployments, self._deployments)
             yield from _unknown_names(f"{path}.fallbacks", "group", settings.fallbacks, self._groups)
+            for place, tier in enumerate((settings.affinity and settings.affinity.tiers) or ()):
+                yield from _unknown_names(f"{path}.affinity.tiers[{place}]", "deployment", tier, settings.deployments)
         yield from self._cycles()
         yield from self._breakers()
 

@@ -21,6 +21,7 @@ from asyncrouter.config.specs import StrategySpec, are_strategies, is_strategy, 
 from asyncrouter.providers.base import Provider
 from asyncrouter.types.deployments import (
     ALL_CAPABILITIES,
+    AffinitySettings,
     BreakerSettings,
     Limits,
     OnInterrupt,
@@ -77,6 +78,14 @@ class HedgeSettings:
     max_extra_load: float = attrs.field(default=0.05, validator=checks.share)
 
 
+def _are_tiers(_instance: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, tuple) or not value:
+        raise fault(attribute.name, f"expected a list of lists of names, not {described(value)}", 'such as [["mini"]]')
+    for place, tier in enumerate(value):
+        checks.some_texts(None, attribute.evolve(name=f"{attribute.name}[{place}]"), tier)
+    checks.texts(None, attribute, tuple(name for tier in value for name in tier))
+
+
 RULES: Mapping[type, Mapping[str, Check]] = {
     Price: {
         "input": checks.not_negative,
@@ -107,6 +116,14 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "ramp_s": checks.not_negative,
     },
     HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
+    AffinitySettings: {
+        "ease": checks.whole_positive,
+        "ahead": checks.not_negative,
+        "ttl_s": checks.positive,
+        "min_tokens": checks.whole_not_negative,
+        "sessions": checks.whole_positive,
+        "tiers": optional(_are_tiers),
+    },
 }
 """What the values of the smaller tables must be; their classes on the floor below hold data only."""
 
@@ -116,10 +133,13 @@ TABLES: Mapping[str, type] = {
     "timeouts": Timeouts,
     "breaker": BreakerSettings,
     "hedge": HedgeSettings,
+    "affinity": AffinitySettings,
 }
 """The keys whose value is one of the smaller tables."""
 
-_price, _limits, _timeouts, _breaker, _hedge = (checks.settings(kind, RULES[kind]) for kind in TABLES.values())
+_price, _limits, _timeouts, _breaker, _hedge, _affinity = (
+    checks.settings(kind, RULES[kind]) for kind in TABLES.values()
+)
 
 
 def _breaker_in_order(instance: Any, attribute: Any, value: Any) -> None:
@@ -209,6 +229,7 @@ class GroupSettings:
     max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
     breaker: BreakerSettings | None = attrs.field(default=None, validator=optional(_breaker_in_order))
     hedge: HedgeSettings | None = attrs.field(default=None, validator=optional(_hedge))
+    affinity: AffinitySettings | None = attrs.field(default=None, validator=optional(_affinity))
     timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_timeouts)
     on_interrupt: OnInterrupt = attrs.field(default="raise", validator=checks.one_of("raise", "continue", "restart"))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)

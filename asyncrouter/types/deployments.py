@@ -113,6 +113,28 @@ class BreakerSettings:
     ramp_s: float = 10.0
 
 
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+@attrs.frozen(kw_only=True)
+class AffinitySettings:
+    """When a conversation stays with the deployment that has its prompt cache, and when it comes down a tier.
+
+    ``ease``: easy requests in a row after which it may go to a weaker tier again; ``ahead``: further requests that a
+    switch is reckoned to be followed by; ``ttl_s`` and ``min_tokens``: how long, and from how many tokens on, a prompt
+    cache holds what it read (5 minutes and 1024 tokens at OpenAI and Anthropic); ``sessions``: how many are remembered.
+    ``tiers``: lists of names, weakest first, where the group's own order is not it.
+    """
+
+    ease: int = 3
+    ahead: float = 2.0
+    ttl_s: float = 300.0
+    min_tokens: int = 1024
+    sessions: int = 10_000
+    tiers: tuple[tuple[str, ...], ...] | None = attrs.field(default=None, converter=_tuples)
+
+
 @attrs.frozen(kw_only=True)
 class Deployment:
     """One callable target: a provider's name, a model, and what is known of them.

@@ -179,6 +179,10 @@ def test_usage_is_read_with_its_details():
     assert not usage.estimated
 
 
+def test_deepseek_has_a_word_of_its_own_for_cached_tokens():
+    assert usage_of({"usage": {"prompt_tokens": 10, "prompt_cache_hit_tokens": 6}}) == Usage(10, 0, 6)
+
+
 @pytest.mark.parametrize("usage", [None, 5, "10", [10], False])
 def test_no_usage_is_none(usage):
     assert usage_of({"usage": usage}) is None

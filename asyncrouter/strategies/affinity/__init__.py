@@ -1,0 +1,1 @@
+"""Affinity: a conversation stays with the deployment that has its prompt cache, while that pays."""
