@@ -12,13 +12,16 @@ from asyncrouter.config.catalogue import Catalogue, GroupPlan
 from asyncrouter.config.schema import ProviderSettings, StrategySpec
 from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.route import Hedge, Route, make_route
+from asyncrouter.engine.shadow import Shadow
 from asyncrouter.hooks.manager import HookManager, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
 from asyncrouter.hooks.registry import Kind, Registry
 from asyncrouter.providers.base import Provider
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.hedges import HedgeBudget, Paces
+from asyncrouter.state.shadows import ShadowBudget
 from asyncrouter.strategies.affinity.affinity import SessionAffinity
+from asyncrouter.types.deployments import ShadowSettings
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
 
@@ -175,7 +178,30 @@ class Assembler:
         pipeline = compile_pipeline(manager, self._plugin_failed)
         if affinity is not None:
             pipeline = attrs.evolve(pipeline, select=affinity.around(pipeline.select))
-        return make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
+        route = make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
+        self._bind_shadow(plan, route)
+        return route
+
+    def _bind_shadow(self, plan: GroupPlan, route: Route) -> None:
+        """Let the shadow of *plan*, if it has one, go on with the hooks of *route*."""
+        shadow = next((one.instance for one in self.strategies(plan) if isinstance(one.instance, Shadow)), None)
+        if shadow is not None:
+            self._fleet.add((shadow.deployment,))
+            alone = attrs.evolve(plan.group, deployments=(shadow.deployment,))
+            shadow.bind(route, make_route(alone, route.pipeline, self.providers, self.in_flight))
+
+    def _shadow(self, plan: GroupPlan, settings: ShadowSettings) -> Shadow:
+        """Return a shadow for *plan*; the budget is that of the group, in other versions and for its agents too."""
+        deployment = self.catalogue.deployments[settings.deployment]
+        if settings.usd_per_hour is not None and deployment.price is None:
+            problem = f"the price of {deployment.name} is not known"
+            raise ConfigError(
+                faults=[ConfigFault(f"{plan.path}.shadow.usd_per_hour", problem, "give it a price, or leave this out")]
+            )
+        budget = self._fleet.shadows.get(plan.group.name)
+        if budget is None or budget.settings != settings:
+            budget = self._fleet.shadows[plan.group.name] = ShadowBudget(settings)
+        return Shadow(deployment, budget, self._fleet, self.catalogue.router.seed)
 
     def _hedge(self, plan: GroupPlan) -> Hedge | None:
         """Return the hedge of *plan*, the same for each of its routes: its budget outlives a registration."""
@@ -230,6 +256,11 @@ class Assembler:
             specs.append(("judge", "judge", plan.judge))
         faults: list[ConfigFault] = []
         names: set[str] = set()
+        if plan.shadow is not None:  # first, so that it is the innermost around a request
+            try:
+                yield NamedPlugin(Shadow.name, self._shadow(plan, plan.shadow))
+            except ConfigError as error:
+                faults.extend(error.faults)
         for kind, key, spec in specs:
             try:
                 instance = self._make(kind, spec, f"{plan.path}.{key}")

@@ -234,6 +234,7 @@ def test_each_method_of_the_router_is_documented(door):
         metrics.AgentMetrics,
         metrics.LatencyQuantiles,
         metrics.Savings,
+        metrics.ShadowMetrics,
     ],
 )
 def test_each_field_of_what_comes_back_is_documented(kind):

@@ -9,7 +9,7 @@ import attrs
 
 from asyncrouter.config.schema import CONTENT_FILTER, GroupSettings, HedgeSettings, RouterSettings
 from asyncrouter.config.specs import StrategySpec
-from asyncrouter.types.deployments import AffinitySettings, Deployment, ModelGroup
+from asyncrouter.types.deployments import AffinitySettings, Deployment, ModelGroup, ShadowSettings
 
 ESTIMATE = StrategySpec(use="heuristic")
 SELECT = StrategySpec(use="priority")
@@ -34,6 +34,7 @@ class GroupPlan:
     judge: StrategySpec | None
     hedge: HedgeSettings | None
     affinity: AffinitySettings | None
+    shadow: ShadowSettings | None
     path: str
 
 
@@ -76,6 +77,7 @@ def plan_of(
         judge=settings.judge,
         hedge=settings.hedge,
         affinity=settings.affinity,
+        shadow=settings.shadow,
         path=path,
     )
 

@@ -9,7 +9,7 @@ from asyncrouter.config.checks import join, named, unknown
 from asyncrouter.config.names import default_name, find_target, nearest, preset_names
 from asyncrouter.config.schema import AgentSettings, RouterConfig, StrategySpec
 from asyncrouter.config.two_model import RETRY_OPTIONS
-from asyncrouter.types.deployments import BreakerSettings
+from asyncrouter.types.deployments import BreakerSettings, ShadowSettings
 from asyncrouter.types.errors import ConfigFault
 
 
@@ -52,6 +52,7 @@ class _Check:
             yield from _unknown_names(f"{path}.fallbacks", "group", settings.fallbacks, self._groups)
             for place, tier in enumerate((settings.affinity and settings.affinity.tiers) or ()):
                 yield from _unknown_names(f"{path}.affinity.tiers[{place}]", "deployment", tier, settings.deployments)
+            yield from self._shadow(f"{path}.shadow", settings.shadow)
         yield from self._cycles()
         yield from self._breakers()
 
@@ -99,6 +100,11 @@ class _Check:
         deployments, providers = self._config.deployments, self._config.providers
         if name not in self._deployments and find_target(name, deployments, providers) is None:
             yield ConfigFault(path, *nearest(what, name, deployments, providers, others))
+
+    def _shadow(self, path: str, shadow: ShadowSettings | None) -> Iterator[ConfigFault]:
+        if shadow is not None and shadow.deployment not in self._deployments:
+            message, cure = unknown("deployment", shadow.deployment, sorted(self._deployments))
+            yield ConfigFault(f"{path}.deployment", message, cure)
 
     def _cycles(self) -> Iterator[ConfigFault]:
         """Yield one fault a circle, taking its last step away until none is left."""

@@ -26,6 +26,7 @@ from asyncrouter.types.deployments import (
     Limits,
     OnInterrupt,
     Price,
+    ShadowSettings,
     Timeouts,
 )
 from asyncrouter.types.errors import ConfigError, ConfigFault
@@ -116,6 +117,12 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "ramp_s": checks.not_negative,
     },
     HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
+    ShadowSettings: {
+        "deployment": checks.text,
+        "share": checks.ratio,
+        "max_in_flight": checks.whole_positive,
+        "usd_per_hour": optional(checks.positive),
+    },
     AffinitySettings: {
         "ease": checks.whole_positive,
         "ahead": checks.not_negative,
@@ -134,10 +141,11 @@ TABLES: Mapping[str, type] = {
     "breaker": BreakerSettings,
     "hedge": HedgeSettings,
     "affinity": AffinitySettings,
+    "shadow": ShadowSettings,
 }
 """The keys whose value is one of the smaller tables."""
 
-_price, _limits, _timeouts, _breaker, _hedge, _affinity = (
+_price, _limits, _timeouts, _breaker, _hedge, _affinity, _shadow = (
     checks.settings(kind, RULES[kind]) for kind in TABLES.values()
 )
 
@@ -230,6 +238,7 @@ class GroupSettings:
     breaker: BreakerSettings | None = attrs.field(default=None, validator=optional(_breaker_in_order))
     hedge: HedgeSettings | None = attrs.field(default=None, validator=optional(_hedge))
     affinity: AffinitySettings | None = attrs.field(default=None, validator=optional(_affinity))
+    shadow: ShadowSettings | None = attrs.field(default=None, validator=optional(_shadow))
     timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_timeouts)
     on_interrupt: OnInterrupt = attrs.field(default="raise", validator=checks.one_of("raise", "continue", "restart"))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)

@@ -14,6 +14,7 @@ from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.gradient import CEILING, Gradient
 from asyncrouter.state.latency import smoothed
 from asyncrouter.state.limits import RateLimits, wait_s
+from asyncrouter.state.shadows import ShadowBudget
 from asyncrouter.state.slots import Slots
 from asyncrouter.state.tallies import Tally
 from asyncrouter.types.allowances import Allowances
@@ -179,6 +180,7 @@ class Fleet:
         self.plugin_failures: Counter[str] = Counter()
         self.strays: set[object] = set()
         """Work that did not end when it was told to, held until it does."""
+        self.shadows: dict[str, ShadowBudget] = {}
         self._states: dict[str, DeploymentState] = {}
         self._news: anyio.Event | None = None
 
@@ -216,6 +218,10 @@ class Fleet:
         for name in deployments:
             self._states.pop(name, None)
 
+    def beside(self) -> Fleet:
+        """Return a view with the same deployments, whose calls count in no tally of requests or agents here."""
+        return _Beside(self)
+
     def agent(self, name: str) -> Tally:
         """Return the tally of the agent called *name*, new when it has none."""
         return self.agents.setdefault(name, Tally())
@@ -231,4 +237,23 @@ class Fleet:
             deployments={name: state.metrics() for name, state in self._states.items()},
             agents={name: tally.as_agent() for name, tally in self.agents.items()},
             plugin_failures=dict(self.plugin_failures),
+            shadows={group: budget.metrics() for group, budget in self.shadows.items()},
         )
+
+
+class _Beside(Fleet):
+    """See :meth:`Fleet.beside`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__(fleet, fleet.random, fleet.budget)
+        self.now = fleet.now
+        self.plugin_failures = fleet.plugin_failures
+        self.strays = fleet.strays
+        self._fleet = fleet
+        self._states = fleet._states  # noqa: SLF001 - its own kind
+
+    def news(self) -> anyio.Event:
+        return self._fleet.news()
+
+    def tell_news(self) -> None:
+        self._fleet.tell_news()

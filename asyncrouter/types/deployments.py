@@ -136,6 +136,20 @@ class AffinitySettings:
 
 
 @attrs.frozen(kw_only=True)
+class ShadowSettings:
+    """Which answered calls are sent to another deployment too, in the background.
+
+    ``deployment``: its name; ``share``: the share of calls that are drawn; ``max_in_flight``: how many at once at most;
+    ``usd_per_hour``: what they may cost in US dollars, ``None`` is no bound.
+    """
+
+    deployment: str = attrs.field(metadata={"cure": 'name one: deployment = "big"'})
+    share: float = 0.01
+    max_in_flight: int = 4
+    usd_per_hour: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Deployment:
     """One callable target: a provider's name, a model, and what is known of them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.errors import AsyncRouterError, PluginError
 from asyncrouter.types.metrics import Savings
 from asyncrouter.types.request import Request
@@ -43,6 +44,21 @@ class BreakerChanged:
 
 
 @attrs.frozen
+class ShadowFinished:
+    """A shadow ended: ``request`` is what was sent, ``of`` the id of the caller's request.
+
+    ``attempt`` is its one attempt; ``response`` its answer, if it has any, and ``verdict`` what the group's judge
+    thinks of that.
+    """
+
+    request: Request
+    of: str
+    attempt: Attempt | None
+    response: Response | None = None
+    verdict: Verdict | None = None
+
+
+@attrs.frozen
 class FeedbackGiven:
     """The caller scored an answer, in [0, 1]."""
 
@@ -57,4 +73,4 @@ class PluginFailed:
     error: PluginError
 
 
-Event = AttemptFinished | RequestFinished | BreakerChanged | FeedbackGiven | PluginFailed
+Event = AttemptFinished | RequestFinished | BreakerChanged | ShadowFinished | FeedbackGiven | PluginFailed

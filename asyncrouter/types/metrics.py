@@ -99,10 +99,31 @@ class AgentMetrics:
 
 
 @attrs.frozen(kw_only=True)
+class ShadowMetrics:
+    """One group's shadows: ``calls`` were sent, ``skipped`` were drawn and yet not sent, for want of room or money.
+
+    ``failed``, ``cancelled``, ``accepted`` and ``rejected`` (by the group's judge) are how some of the calls ended;
+    ``cost_usd`` is not part of any other cost but that of their deployment.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    cost_usd: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
 class Metrics:
-    """The snapshot: all requests together, per deployment, per agent, and how often each plugin failed unheard."""
+    """The snapshot: all requests together, per deployment, per agent, and how often each plugin failed unheard.
+
+    ``shadows``: by group, for those that have any.
+    """
 
     total: AgentMetrics
     deployments: Mapping[str, DeploymentMetrics]
     agents: Mapping[str, AgentMetrics]
     plugin_failures: Mapping[str, int]
+    shadows: Mapping[str, ShadowMetrics] = attrs.field(factory=dict)

@@ -18,7 +18,7 @@ from asyncrouter.telemetry.outcomes.schema import open_for_writing, plain
 from asyncrouter.telemetry.outcomes.writer import Entry, Writer
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.errors import ConfigError, ConfigFault
-from asyncrouter.types.events import Event, FeedbackGiven, RequestFinished
+from asyncrouter.types.events import Event, FeedbackGiven, RequestFinished, ShadowFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter.types.trace import Attempt, Outcome, RouteTrace
@@ -94,6 +94,8 @@ class OutcomeLog:
         """Hand over the record of *event*, where it makes one; raise :class:`RowsLost` when it is dropped."""
         if isinstance(event, RequestFinished):
             self._put(*self._finished(event))
+        elif isinstance(event, ShadowFinished):
+            self._put(self._shadow(event), self._messages(event.request))
         elif isinstance(event, FeedbackGiven) and event.response.trace is not None:
             self._put(Feedback(event.response.trace.request_id, self._clock(), float(event.score)))
 
@@ -124,6 +126,26 @@ class OutcomeLog:
             judged=None if response is None else _judged(response, trace),
         )
         return call, self._messages(request)
+
+    def _shadow(self, event: ShadowFinished) -> LoggedCall:
+        attempt, response, verdict = event.attempt, event.response, event.verdict
+        error = None if attempt is None else attempt.error
+        return LoggedCall(
+            id=event.request.id,
+            at=self._clock(),
+            label=self._label,
+            shadow_of=event.of,
+            **_asked(event.request, "" if attempt is None else attempt.group),
+            chosen=None if attempt is None else attempt.deployment,
+            outcome="answered" if response is not None else "failed" if error is not None else "cancelled",
+            error=None if error is None else type(error).__name__,
+            attempts=() if attempt is None else (_attempt(attempt),),
+            duration_s=0.0 if attempt is None else attempt.duration_s,
+            **({} if response is None else answered(response)),
+            spent_usd=None if attempt is None else attempt.cost_usd,
+            accepted=None if verdict is None else verdict.accept,
+            judged=None if verdict is None else verdict.score,
+        )
 
     def _known(self, estimate: Estimate | None) -> dict[str, Any]:
         if estimate is None:
