@@ -6,12 +6,8 @@ import pytest
 from asyncrouter_cost import cost
 
 from asyncrouter.hooks.registry import Registry
-from asyncrouter.testing import PluginContract, SelectorContract, fake_router
+from asyncrouter.testing import SelectorContract, fake_router
 from asyncrouter.types.errors import ConfigError
-
-
-class TestPlugin(PluginContract):
-    distribution = "asyncrouter-cost"
 
 
 class TestSelector(SelectorContract):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter_cost.factory import cost
+from asyncrouter_cost.factory import cost, estimator, trainer
 
 if TYPE_CHECKING:
     from asyncrouter.hooks.registry import Registry
@@ -15,5 +15,7 @@ __all__ = ["asyncrouter_register", "cost"]
 
 @hookimpl
 def asyncrouter_register(registry: Registry) -> None:
-    """Make the name ``cost`` known with more options."""
+    """Make the name ``cost`` known: of the selector with more options, of an estimator, and of its trainer."""
     registry.selector("cost", cost)
+    registry.estimator("cost", estimator)
+    registry.trainer("cost", trainer)

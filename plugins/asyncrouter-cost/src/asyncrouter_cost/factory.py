@@ -1,14 +1,21 @@
-"""The factory that the name ``cost`` stands for."""
+"""The factories that the name ``cost`` stands for: of the selector, of the estimator, and of what trains that."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from asyncrouter.types.errors import ConfigError, ConfigFault
 from asyncrouter_cost.budgeted import BudgetedSelector
 from asyncrouter_cost.offers import Expectations
 from asyncrouter_cost.options import OnExceeded, checked_options
 from asyncrouter_cost.selector import ValueSelector
+
+if TYPE_CHECKING:
+    from asyncrouter_cost.models.estimator import ModelEstimator
+    from asyncrouter_cost.models.training import ModelTrainer
 
 NOTHING: Mapping[str, float] = {}
 
@@ -45,3 +52,23 @@ def cost(
     if not options.budgets:
         return ValueSelector(expectations)
     return BudgetedSelector(expectations, options.budgets, downgrades=options.on_exceeded == "downgrade")
+
+
+def estimator(*, model: str | os.PathLike[str]) -> ModelEstimator:
+    """Expect a quality of each deployment, by a model trained on outcomes: the estimator's name is ``cost`` too.
+
+    ``model``: the path of a file that ``asyncrouter lab train --trainer cost`` wrote.  Needs numpy.  Raises
+    :class:`~asyncrouter.types.errors.ConfigError` when it is none.
+    """
+    from asyncrouter_cost.models.estimator import ModelEstimator
+
+    if not isinstance(model, (str, os.PathLike)):
+        raise ConfigError(faults=[ConfigFault("model", f"expected the path of a model file, not {model!r}")])
+    return ModelEstimator(Path(model))
+
+
+def trainer() -> ModelTrainer:
+    """Learn the qualities of many models from outcomes, for the estimator ``cost``.  Needs numpy."""
+    from asyncrouter_cost.models.training import ModelTrainer
+
+    return ModelTrainer()

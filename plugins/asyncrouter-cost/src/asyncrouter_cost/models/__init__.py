@@ -1,0 +1,1 @@
+"""The expected quality of each of many models' answers, learned from outcomes; needs numpy."""

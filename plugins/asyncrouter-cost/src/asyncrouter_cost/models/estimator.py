@@ -1,0 +1,51 @@
+"""The estimator ``cost``: the expected quality of each deployment's answer, by a model that was trained on outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.types.decisions import Estimate
+from asyncrouter.types.deployments import ModelGroup
+from asyncrouter.types.errors import ConfigError
+from asyncrouter.types.model_file import ModelFile
+from asyncrouter.types.request import Request
+from asyncrouter.types.tokens import input_tokens, requested_output_tokens
+from asyncrouter_cost.models.content import read
+from asyncrouter_cost.models.traits import prompt_of, traits
+
+NAME = "cost"
+
+
+class ModelEstimator:
+    """Expects a quality of each deployment that the model knows, by the deployment's name or its model's.
+
+    The complexity is 1 less the mean of these qualities: how likely the group is to fail.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = ModelFile.read(path)
+        if file.estimator != NAME:
+            raise ConfigError(f"{path}: is a model of the estimator {file.estimator!r}; write use = {file.estimator!r}")
+        self._model = read(file.content, str(path))
+        self._places = {model: place for place, model in enumerate(self._model.models)}
+        self.learned_from = file.learned_from
+
+    @hookimpl
+    def asyncrouter_estimate(self, request: Request, group: ModelGroup) -> Estimate:
+        """Return the expected qualities of the group's deployments."""
+        expected = self._model.expected(traits(prompt_of(request.messages)))
+        qualities = {}
+        for one in group.deployments:
+            place = self._places.get(one.name, self._places.get(one.model))
+            if place is not None:
+                qualities[one.name] = float(expected[place])
+        mean = sum(qualities.values()) / len(qualities) if qualities else float(expected.mean())
+        return Estimate(
+            complexity=min(max(1.0 - mean, 0.0), 1.0),
+            input_tokens=input_tokens(request),
+            output_tokens=requested_output_tokens(request),
+            source=NAME,
+            qualities=qualities,
+            reason=f"{len(qualities)} models expected to reach {mean:.2f} on average",
+        )

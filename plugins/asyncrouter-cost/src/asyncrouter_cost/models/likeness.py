@@ -1,0 +1,60 @@
+"""From the traits of a prompt to the expected quality of each model's answer.
+
+A prompt is likened to some hundred others, the landmarks: by the Gaussian kernel exp(-width * d), where d is the mean
+squared difference of the scaled traits, for each of some widths.  A model's quality is a weighted sum of them.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+CLIP = 4.0
+"""Standard deviations of a trait beyond which it counts no more."""
+
+
+@attrs.frozen(eq=False)
+class Likeness:
+    """How prompts are likened: traits are scaled by ``means`` and ``scales``, then held against ``landmarks``.
+
+    ``means`` and ``scales`` have the shape (traits,); ``landmarks`` (landmarks, traits), scaled already.
+    """
+
+    means: Floats
+    scales: Floats
+    landmarks: Floats
+    widths: tuple[float, ...]
+
+    def scaled(self, traits: Floats) -> Floats:
+        """Return *traits* in standard deviations from their means, clipped."""
+        scaled: Floats = np.clip((traits - self.means) * self.scales, -CLIP, CLIP)
+        return scaled
+
+    def to_landmarks(self, traits: Floats) -> Floats:
+        """Return likenesses in (0, 1], shape (..., widths * landmarks), of *traits*, shape (..., traits)."""
+        distances = squared_distances(self.scaled(traits), self.landmarks)
+        return np.concatenate([np.exp(-width * distances) for width in self.widths], axis=-1)
+
+
+def squared_distances(rows: Floats, others: Floats) -> Floats:
+    """Return the mean squared differences of *rows*, shape (..., traits), and *others*, shape (others, traits)."""
+    squares = (rows**2).sum(axis=-1)[..., None] + (others**2).sum(axis=-1) - 2 * (rows @ others.T)
+    distances: Floats = np.maximum(squares, 0.0) / others.shape[-1]
+    return distances
+
+
+@attrs.frozen(eq=False)
+class PerModel:
+    """``weights`` has the shape (widths * landmarks, models), ``offsets`` (models,)."""
+
+    models: tuple[str, ...]
+    likeness: Likeness
+    weights: Floats
+    offsets: Floats
+
+    def expected(self, traits: Floats) -> Floats:
+        """Return expected qualities in [0, 1], shape (..., models), of prompts with *traits*, shape (..., traits)."""
+        return np.clip(self.offsets + self.likeness.to_landmarks(traits) @ self.weights, 0.0, 1.0)

@@ -1,0 +1,229 @@
+"""Qualities of many models learned from outcomes: what is learned, how it is written and read, what the router does."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from asyncrouter_cost import estimator, trainer
+from asyncrouter_cost.models.content import read, written
+from asyncrouter_cost.models.likeness import squared_distances
+from asyncrouter_cost.models.training import learn
+from asyncrouter_cost.models.traits import COUNT, prompt_of, traits
+
+from asyncrouter.testing import EstimatorContract, PluginContract, fake_router
+from asyncrouter.types.deployments import Deployment, ModelGroup
+from asyncrouter.types.errors import ConfigError
+from asyncrouter.types.model_file import ModelFile
+from asyncrouter.types.request import Request
+
+MODELS = ("coder", "talker", "idler")
+
+
+def table(rows=400, seed=0, unknown=0.0):
+    """One model is good at code, one at everything else, one at nothing; half of the prompts are code."""
+    rng = np.random.default_rng(seed)
+    is_code = rng.random(rows) < 0.5
+    code, talk = "def f(x):\n    return x[{0}] == {1}", "Who was the {0}th king, and when did he reign for {1} years?"
+    prompts = tuple(
+        (code if one else talk).format(*rng.integers(100, size=2)) + " please" * int(rng.integers(9)) for one in is_code
+    )
+    chances = np.where(is_code[:, None], [0.9, 0.4, 0.2], [0.3, 0.8, 0.2])
+    scores = (rng.random(chances.shape) < chances).astype(float)
+    scores[rng.random(scores.shape) < unknown] = np.nan
+    return SimpleNamespace(prompts=prompts, models=MODELS, scores=scores, is_code=is_code)
+
+
+def trained(outcomes=None, seed=0):
+    return trainer().train(outcomes or table(), seed=seed, progress=lambda _share: None)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("model") / "m.model"
+    file.write_bytes(trained())
+    return file
+
+
+@pytest.fixture(autouse=True)
+def the_models_file(path, request):
+    if request.cls is not None:
+        request.cls.path = path
+        request.cls.options = {("estimator", "cost"): {"model": str(path)}}
+
+
+class TestPlugin(PluginContract):
+    distribution = "asyncrouter-cost"
+
+
+class TestEstimator(EstimatorContract):
+    def make(self):
+        return estimator(model=self.path)
+
+
+def group(**models):
+    return ModelGroup(
+        name="g", deployments=tuple(Deployment(name=name, provider="p", model=model) for name, model in models.items())
+    )
+
+
+def ask(path, prompt, **models):
+    request = Request(messages=[{"role": "user", "content": prompt}])
+    return estimator(model=path).asyncrouter_estimate(request, group(**models))
+
+
+# ------------------------------------------------------------------ what is learned
+
+
+def test_it_finds_who_is_good_at_what(path):
+    held = table(seed=1)
+    names = dict(zip(MODELS, MODELS, strict=True))
+    firsts = [max((told := ask(path, one, **names).qualities), key=told.get) for one in held.prompts[:60]]
+    right = ["coder" if one else "talker" for one in held.is_code[:60]]
+    assert sum(map(str.__eq__, firsts, right)) >= 58
+
+
+def test_qualities_are_calibrated(path):
+    told = ask(
+        path, table(seed=1).prompts[int(np.flatnonzero(table(seed=1).is_code)[0])], coder="x", idler="y"
+    ).qualities
+    assert told["coder"] == pytest.approx(0.9, abs=0.12)
+    assert told["idler"] == pytest.approx(0.2, abs=0.12)
+
+
+def test_where_nothing_can_be_told_each_model_has_its_mean():
+    """Scores that no prompt foretells: the penalty draws everything to the means, so the best of them is chosen."""
+    rng = np.random.default_rng(3)
+    outcomes = table(rows=600)
+    scores = (rng.random(outcomes.scores.shape) < [0.7, 0.5, 0.3]).astype(float)
+    model = learn(np.array([traits(one) for one in outcomes.prompts]), scores, MODELS, 0, lambda _share: None)
+    expected = model.expected(np.array([traits(one) for one in table(seed=1).prompts]))
+    assert np.abs(expected - scores.mean(axis=0)).max() < 0.12
+    assert (expected.argmax(axis=1) == 0).all()
+
+
+def only_one_known(outcomes):
+    """A router's log: one model was asked."""
+    asked = np.random.default_rng(9).integers(3, size=len(outcomes.scores))
+    outcomes.scores[np.arange(3) != asked[:, None]] = np.nan
+    return outcomes
+
+
+@pytest.mark.parametrize("outcomes", [table(rows=800, unknown=0.6), only_one_known(table(rows=1200))])
+def test_unknown_scores_are_no_bad_ones(outcomes):
+    model = read(ModelFile.parse(trained(outcomes), "").content, "")
+    held = table(seed=1)
+    expected = model.expected(np.array([traits(one) for one in held.prompts]))
+    assert expected[held.is_code].mean(axis=0) == pytest.approx([0.9, 0.4, 0.2], abs=0.12)
+
+
+def test_the_same_outcomes_give_the_same_bytes():
+    assert trained(seed=5) == trained(seed=5) != trained(seed=6)
+
+
+@pytest.mark.parametrize("outcomes", [
+    SimpleNamespace(prompts=("a",) * 50, models=("a",), scores=np.ones((50, 1))),
+    SimpleNamespace(prompts=("a",) * 3, models=("a", "b"), scores=np.ones((3, 2))),
+    SimpleNamespace(prompts=("a",) * 50, models=("a", "b"), scores=np.full((50, 2), np.nan)),
+])  # fmt: skip
+def test_too_little_to_learn_from(outcomes):
+    with pytest.raises(ConfigError, match="give two models or more, and 10 prompts or more"):
+        trained(outcomes)
+
+
+def test_one_prompt_over_and_over_is_no_harm():
+    scores = np.tile([[1.0, 0.0]], (30, 1))
+    outcomes = SimpleNamespace(prompts=("the same",) * 30, models=("a", "b"), scores=scores)
+    model = read(ModelFile.parse(trained(outcomes), "").content, "")
+    assert model.expected(traits("something else\n" * 9)) == pytest.approx([1.0, 0.0], abs=1e-5)
+
+
+# ------------------------------------------------------------------ prompts
+
+
+def test_traits_of_any_text():
+    for text in ("", " ", "\n", "a", "\udc80", "9" * 100_000, "x " * 500_000, "多" * 1000):
+        found = traits(text)
+        assert found.shape == (COUNT,)
+        assert np.isfinite(found).all()
+
+
+def test_the_last_words_of_the_user_are_the_prompt():
+    said = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
+    assert [prompt_of(said), prompt_of(said[:1]), prompt_of([])] == ["u", "s", ""]
+
+
+def test_distances():
+    rows = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
+    assert squared_distances(rows, rows) == pytest.approx(np.array([[0.0, 12.5], [12.5, 0.0]]))
+
+
+# ------------------------------------------------------------------ the file
+
+
+def test_a_model_is_read_as_it_was_written(path):
+    model = read(ModelFile.read(path).content, "")
+    again = read(written(model), "")
+    assert again.models == model.models == MODELS
+    assert (again.weights == model.weights).all()
+    assert (again.likeness.landmarks == model.likeness.landmarks).all()
+
+
+def damaged():
+    line, _newline, packed = ModelFile.parse(trained(), "").content.partition(b"\n")
+    facts = json.loads(line)
+    nan = zlib.compress(np.full(len(zlib.decompress(packed)) // 4, np.nan, dtype="<f4").tobytes())
+    huge = {**facts, "shapes": {**facts["shapes"], "offsets": [10**9]}}
+    return {
+        "nothing": b"",
+        "no JSON": b"?\n" + packed,
+        "no facts": b"{}\n" + packed,
+        "cut off": line + b"\n" + packed[:-200],
+        "not packed": line + b"\nnumbers",
+        "no numbers": line + b"\n" + nan,
+        "too large": json.dumps(huge).encode() + b"\n" + packed,
+        "other traits": json.dumps({**facts, "shapes": {**facts["shapes"], "means": [3]}}).encode() + b"\n" + packed,
+    }
+
+
+@pytest.mark.parametrize(("what", "content"), damaged().items())
+def test_a_damaged_model_is_told(what, content, tmp_path):
+    file = tmp_path / "m.model"
+    file.write_bytes(bytes(ModelFile("cost", content)))
+    with pytest.raises(ConfigError, match=r"m\.model: is a damaged model, .*; train it again: asyncrouter lab train"):
+        estimator(model=file)
+
+
+def test_what_is_no_model_of_it_is_told(tmp_path):
+    file = tmp_path / "m.model"
+    file.write_bytes(bytes(ModelFile("semantic", b"")))
+    with pytest.raises(ConfigError, match="is a model of the estimator 'semantic'; write use = 'semantic'"):
+        estimator(model=file)
+    with pytest.raises(ConfigError, match="no-such"):
+        estimator(model="no-such.model")
+    with pytest.raises(ConfigError, match="expected the path of a model file, not 7"):
+        estimator(model=7)
+
+
+# ------------------------------------------------------------------ in the router
+
+
+def test_deployments_are_known_by_their_name_or_their_models(path):
+    told = ask(path, "def f", coder="x", other="talker", stranger="y")
+    assert set(told.qualities) == {"coder", "other"}
+    assert told.complexity == pytest.approx(1 - sum(told.qualities.values()) / 2)
+    assert ask(path, "def f", stranger="y").qualities == {}
+
+
+async def test_the_router_sends_each_prompt_to_who_is_good_at_it(path):
+    price = {"price": {"input": 1.0, "output": 1.0}}
+    options = {"estimate": {"use": "cost", "model": str(path)}, "select": {"use": "cost", "usd_per_quality": 1.0}}
+    async with fake_router(deployments=dict.fromkeys(MODELS, price), **options) as router:
+        held = table(seed=2)
+        for prompt, is_code in zip(held.prompts[:8], held.is_code[:8], strict=True):
+            reply = await router.generate(prompt)
+            assert reply.deployment == ("coder" if is_code else "talker")
+        assert reply.trace.selection.reason.startswith("quality 0.")
