@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,11 @@ def row_of(call: LoggedCall, messages: str | None = None) -> list[Any]:
 
     Raises ``ValueError`` or ``TypeError`` where a value cannot be kept.
     """
-    row = [_encoded(one.metadata[SQL], getattr(call, one.name)) for one in COLUMNS]
+    row = [getattr(call, name) for name in _FIELDS]
+    for place, encode in _ENCODERS:
+        value = row[place]
+        if value is not None:
+            row[place] = encode(value)
     if messages is not None:
         row[_MESSAGES] = messages
     return row
@@ -135,24 +139,26 @@ def _fault(path: str | os.PathLike[str], problem: str, cure: str) -> ConfigError
     return ConfigError(faults=[ConfigFault(os.fspath(path), problem, cure)])
 
 
-def _encoded(kept: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if kept == JSON:
-        return json.dumps(value, default=plain, separators=(",", ":"))
-    if kept == HALVES:
-        return struct.pack(f"<{len(value)}e", *value) if value else None
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
 def plain(value: Any) -> Any:
-    """Return what JSON can hold of an attempt, a mapping or a sequence; of anything else its type."""
-    if isinstance(value, LoggedAttempt):
-        defaults = {one.name: one.default for one in attrs.fields(LoggedAttempt)}
-        return {key: item for key, item in attrs.asdict(value).items() if item != defaults[key]}
+    """Return what JSON can hold of a mapping or a sequence; of anything else its type."""
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, (tuple, set, frozenset)) else f"<{type(value).__name__}>"
+
+
+def _attempt(attempt: LoggedAttempt) -> dict[str, Any]:
+    """Return what *attempt* has beside the defaults."""
+    found = {name: getattr(attempt, name) for name in _ATTEMPT_DEFAULTS}
+    return {name: value for name, value in found.items() if value != _ATTEMPT_DEFAULTS[name]}
+
+
+def _text(value: str) -> str:
+    """Return *value* with a question mark for what is no character: half of a surrogate pair."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _halves(value: Sequence[float]) -> bytes | None:
+    return struct.pack(f"<{len(value)}e", *value) if value else None
 
 
 def _as_it_is(value: Any) -> Any:
@@ -182,3 +188,17 @@ _DECODERS: Mapping[str, Any] = {
     "features": _features,
     "messages": lambda text: None if text is None else tuple(json.loads(text)),
 }
+_ATTEMPT_DEFAULTS: Mapping[str, Any] = {one.name: one.default for one in attrs.fields(LoggedAttempt)}
+_TO_JSON = json.JSONEncoder(default=plain, separators=(",", ":")).encode  # dumps() makes an encoder for each call
+_KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "TEXT": _text,
+    JSON: lambda value: _TO_JSON(value) if value else "{}" if isinstance(value, Mapping) else "[]",
+    HALVES: _halves,
+}
+_NAMED: Mapping[str, Callable[[Any], Any]] = {"attempts": lambda value: _TO_JSON([*map(_attempt, value)])}
+_FIELDS = tuple(one.name for one in COLUMNS)
+_ENCODERS = tuple(
+    (place, _NAMED.get(one.name) or _KINDS[one.metadata[SQL]])
+    for place, one in enumerate(COLUMNS)
+    if one.metadata[SQL] in _KINDS
+)
