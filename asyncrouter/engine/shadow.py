@@ -31,7 +31,6 @@ from asyncrouter.types.decisions import Estimate, Verdict
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import ProviderError
 from asyncrouter.types.events import ShadowFinished
-from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 from asyncrouter.types.tokens import input_tokens
@@ -119,9 +118,9 @@ class Shadow:
     def _may_go(self, request: Request, now: float) -> bool:
         """Whether the group's filters let the deployment serve *request*, and nobody else is kept waiting by it."""
         group, state = self._group, self._fleet[self.deployment.name]
-        is_free = state.ready_at <= now and state.breaker.state is BreakerState.CLOSED and not state.waiting
         return (
-            is_free
+            state.ready_at <= now
+            and not state.waiting
             and state.crowding == 0.0
             and group is not None
             and bool(group.pipeline.filter(attrs.evolve(request, stream=False), (self.deployment,), self._fleet))

@@ -94,7 +94,7 @@ class SessionAffinity:
         key = self._key(request, prefixes)
         wanted = self._tiers[inner.deployments[0].name]
         known = self._sessions.get(key)
-        session = Session(floor=wanted) if known is None else known.asking(wanted, self.settings.ease)
+        session = self._asking(known, wanted, candidates)
         held = self._caches.held(prefixes, [one.name for one in candidates], state.now())
         ordered, reason = inner.deployments, inner.reason
         if known is not None:
@@ -111,6 +111,15 @@ class SessionAffinity:
             prefixes=prefixes,
             held=held[ordered[0].name],
         )
+
+    def _asking(self, known: Session | None, wanted: int, candidates: tuple[Deployment, ...]) -> Session:
+        """Return the session after a request for which the tier *wanted* was chosen of the *candidates*.
+
+        Where the weaker ones are away, the weakest that is left says nothing of what the request needs.
+        """
+        if wanted and wanted == min(self._tiers[one.name] for one in candidates):
+            return known or Session()
+        return Session(floor=wanted) if known is None else known.asking(wanted, self.settings.ease)
 
     def _key(self, request: Request, prefixes: tuple[Prefix, ...]) -> bytes:
         """Return the key of the conversation that *request* goes on with, or that it begins."""
@@ -163,7 +172,7 @@ class SessionAffinity:
             return None
         writers = (self._writers.get(part) for message in request.messages for part in opaque_parts(message))
         latest = next(iter([one for one in writers if one is not None][::-1]), None)
-        if latest is None or latest not in {_target(one) for one in self.deployments.values()}:
+        if latest is None:
             return None
         return tuple(one for one in candidates if _target(one) == latest)
 
