@@ -56,6 +56,7 @@ ONLY_IN = {
     "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
     "numpy": ("asyncrouter/lab/", "plugins/"),
     "pyarrow": ("asyncrouter/lab/outcomes/",),
+    "scipy": ("asyncrouter/lab/calibration/",),
     "xllamacpp": ("plugins/",),
     "jsonschema": ("plugins/",),
     "referencing": ("plugins/",),

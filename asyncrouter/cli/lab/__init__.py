@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from asyncrouter.cli.lab.calibrate import calibrate
 from asyncrouter.cli.lab.evaluate import evaluate
 from asyncrouter.cli.lab.score import score
 from asyncrouter.cli.lab.simulate import simulate
@@ -15,5 +16,5 @@ def lab() -> None:
     """Try a configuration or an estimator where it costs nothing."""
 
 
-for command in (evaluate, train, score, simulate):
+for command in (evaluate, train, score, calibrate, simulate):
     lab.add_command(command)
