@@ -13,9 +13,4 @@ class TestPlugin(PluginContract):
 
 class TestSelector(SelectorContract):
     def make(self):
-        return AdaptiveSelector()
-
-
-class TestSelectorThatExploresMuch(SelectorContract):
-    def make(self):
-        return AdaptiveSelector(epsilon=0.5, regret=1)
+        return AdaptiveSelector(epsilon=0.2, regret=1)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-DRIFT = 0.1
+DRIFT = 0.15
 """Deviations of the mean up to this are none."""
-ALARM = 6.0
-"""The sum at which there is an alarm.  For a deployment that has not changed and rewards with a standard deviation of
-0.45 it comes by chance once in some 10,000 of its outcomes; a fall of 0.4 is found in about 20."""
-LEARNED_FROM = 30
+ALARM = 10.0
+"""The sum at which there is an alarm.  With rewards of a standard deviation of 0.45 it comes by chance once in a
+million outcomes of a deployment (Siegmund's approximation, 1985), and a fall of 0.4 is found in about 40."""
+LEARNED_FROM = 60
 """Outcomes of a deployment before its expectation can be held against it."""
 
 

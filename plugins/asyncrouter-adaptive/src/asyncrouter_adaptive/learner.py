@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from asyncrouter_adaptive.chances import chances_of_best
 from asyncrouter_adaptive.changes import LEARNED_FROM, Changes
-from asyncrouter_adaptive.features import Features, Scene
+from asyncrouter_adaptive.features import SIZE, Features
 from asyncrouter_adaptive.guard import Guard
 from asyncrouter_adaptive.model import Model
 from asyncrouter_adaptive.pending import Decision, Outcome, Pending
@@ -22,6 +22,8 @@ Vector = NDArray[np.floating]
 
 KEPT_AFTER_ALARM = 0.05
 """What is kept of a deployment that has changed."""
+KEPT_OF_OTHERS = 0.3
+"""What is kept of the others then: where one has changed, another may have."""
 RENEWAL = 0.5
 """After an alarm the others are explored as after this share of ``explore``."""
 MOST_SETTLED = 8
@@ -32,7 +34,6 @@ MOST_SETTLED = 8
 class Settings:
     """The options that the learner itself needs; see :class:`~asyncrouter_adaptive.selector.AdaptiveSelector`."""
 
-    kinds: int
     tag: str
     window: float
     explore: float
@@ -60,8 +61,8 @@ class Learner:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.features = Features(settings.kinds, settings.tag)
-        self.model = Model(self.features.size, settings.window)
+        self.features = Features(settings.tag)
+        self.model = Model(SIZE, settings.window)
         self.pending = Pending(settings.pending)
         self.guard = Guard(settings.regret, settings.window)
         self._changes = Changes()
@@ -71,11 +72,11 @@ class Learner:
     # ------------------------------------------------------------------ deciding
 
     def choose(
-        self, request: str, scene: Scene, names: Sequence[str], ready: Sequence[int], *, now: float, random: Random
+        self, request: str, x: Vector, names: Sequence[str], ready: Sequence[int], *, now: float, random: Random
     ) -> Choice:
         """Choose for *request* among *names*, of which the places *ready* may be explored; remember the decision."""
         self._pass_time(now)
-        means, deviations = self.model.scores(scene.x, names)
+        means, deviations = self.model.scores(x, names)
         place = self._incumbent(names)
         spreads = deviations * np.array([self._zeal(name) for name in names])
         chances = self._chances(means, deviations, spreads, ready, place)
@@ -86,7 +87,7 @@ class Learner:
         doubt = 0.0 if chosen == place else float(deviations[chosen])
         staked = self.guard.stake(float(means[chosen]), doubt, expected)
         self.guard.enter(staked)
-        decision = Decision(x=scene.x, blocks=scene.blocks, expected=expected, staked=staked)
+        decision = Decision(x=x, expected=expected, staked=staked)
         for pushed_out in self.pending.add(request, decision):
             self._settle(pushed_out)
         others = [int(one) for one in np.argsort(-means, kind="stable") if one != chosen]
@@ -168,9 +169,6 @@ class Learner:
 
     def _settle(self, decision: Decision) -> None:
         """Learn what *decision* came to, and put its reward into the ledger in place of its stake."""
-        if decision.blocks is not None:
-            self.features.kinds.see(decision.blocks)
-            decision.blocks = None
         self.guard.enter(-decision.staked)
         decision.staked = 0.0
         fresh = [outcome for outcome in decision.outcomes if outcome.block is None]
@@ -194,8 +192,9 @@ class Learner:
         outcome.block = self.model.blocks
 
     def _has_changed(self, name: str) -> None:
-        """Forget most of what is known of *name*, and explore anew."""
-        self.model.forget(name, KEPT_AFTER_ALARM)
+        """Forget most of what is known of *name*, some of what is known of the others, and explore anew."""
+        for one in self._renewed:
+            self.model.forget(one, KEPT_AFTER_ALARM if one == name else KEPT_OF_OTHERS)
         outcomes, others = float(self.model.outcomes), self._settings.explore * RENEWAL
         for one, renewed in self._renewed.items():
             self._renewed[one] = outcomes if one == name else max(renewed, outcomes - others)

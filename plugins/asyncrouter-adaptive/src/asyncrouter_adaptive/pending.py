@@ -28,12 +28,10 @@ class Decision:
     """One decision: the features, the incumbent's expected reward and the chosen one's lower bound.
 
     ``outcomes``, and ``answered``, the place of the one that the caller got, are known at the request's end;
-    ``blocks``: what kinds of prompts are formed of, ``None`` once they have been seen; ``due``: until when feedback is
-    waited for, in the clock's seconds.
+    ``due``: until when feedback is waited for, in the clock's seconds.
     """
 
     x: NDArray[np.floating]
-    blocks: tuple[NDArray[np.floating], ...] | None
     expected: float
     staked: float
     due: float = float("inf")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Store = object
 
-OPTIONS_OF_LEARNERS = ("kinds", "tag", "window", "explore", "epsilon", "regret", "incumbent", "price_weight",
+OPTIONS_OF_LEARNERS = ("tag", "window", "explore", "epsilon", "regret", "incumbent", "price_weight",
                        "feedback_s", "pending")  # fmt: skip
 
 
@@ -28,8 +28,8 @@ OPTIONS_OF_LEARNERS = ("kinds", "tag", "window", "explore", "epsilon", "regret",
 class AdaptiveSelector:
     """Learns from outcomes which deployment serves which kind of prompt, and keeps on exploring a little.
 
-    ``tag``: the key in a call's metadata that names its kind.  ``kinds``: how many kinds (0 to 64) are found from the
-    text of calls that name none.  ``price_weight``: what a US dollar is worth, in points of quality (0 to 1).
+    ``tag``: the key in a call's metadata that names its kind; calls without it are told apart by their text.
+    ``price_weight``: what a US dollar is worth, in points of quality (0 to 1).
     ``window``: outcomes that count, about; the older ones count less.  ``explore``: outcomes after which exploring has
     become rarer.  ``epsilon``: the share of calls (0 to 1) that goes to any ready candidate, for ever.  ``regret``: the
     share of the incumbent's reward that learning may cost; 1 is no guard.  ``incumbent``: the deployment to measure
@@ -40,7 +40,6 @@ class AdaptiveSelector:
     """
 
     tag: str = attrs.field(default="kind", validator=attrs.validators.instance_of(str))
-    kinds: int = attrs.field(default=8, validator=options.whole(0, 64))
     price_weight: float = attrs.field(default=0.0, validator=options.number(0))
     window: float = attrs.field(default=10_000.0, validator=options.number(100))
     explore: float = attrs.field(default=2_000.0, validator=options.number(1))
@@ -82,8 +81,8 @@ class AdaptiveSelector:
         ready = [place for place, name in enumerate(names) if state[name].ready_at <= now] or range(len(names))
         with self.store.lock:
             learner = self._learner(request)
-            scene = learner.features.scene(request, estimate)
-            choice = learner.choose(request.id, scene, names, ready, now=now, random=state.random)
+            x = learner.features.of(request, estimate)
+            choice = learner.choose(request.id, x, names, ready, now=now, random=state.random)
         return Selection(
             deployments=tuple(candidates[place] for place in choice.order),
             reason=_told(choice, len(names)),

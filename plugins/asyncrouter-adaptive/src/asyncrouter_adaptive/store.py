@@ -110,12 +110,12 @@ class Store:
 
     def _content(self) -> dict[str, Any]:
         learners = {agent: learner.dump() for agent, learner in self._learners.items()}
-        return {"format": FORMAT, "version": VERSION, "features": self._schema(), "learners": learners}
+        return {"format": FORMAT, "version": VERSION, "options": self._schema(), "learners": learners}
 
     def _schema(self) -> dict[str, Any]:
         """Return the options that what was learned cannot be without."""
         chosen = attrs.asdict(self._settings)
-        return {name: chosen[name] for name in ("kinds", "tag", "price_weight")}
+        return {name: chosen[name] for name in ("tag", "price_weight")}
 
     def _read(self, path: Path) -> dict[str, Learner]:
         try:
@@ -134,8 +134,8 @@ class Store:
             raise ValueError("another format")
         if content["version"] != VERSION:
             raise _OtherOptionsError(f"is of version {content['version']!r}, and this is {VERSION}")
-        if content["features"] != self._schema():
-            raise _OtherOptionsError(f"was learned with other options: {content['features']}")
+        if content["options"] != self._schema():
+            raise _OtherOptionsError(f"was learned with other options: {content['options']}")
         learners = {}
         for agent, state in content["learners"].items():
             learners[str(agent)] = Learner(self._settings)

@@ -1,0 +1,72 @@
+"""What the selector ``adaptive`` learns of recorded outcomes, and what learning costs: simulated calls, regret curves.
+
+Every call is a row of a file of outcomes (a prompt, its category, how well each model answered), drawn at random; the
+selector sees the prompt and learns only how well the model that it chose has answered.  Kinds of prompts are "named"
+(the row's category comes as metadata) or "found" (only the text).  After the calls of the first part the best model
+falls to the level of the worst one, or the two change places.  Run it as ``python benchmarks/adaptive.py FILE...
+[--calls N] [--after N] [--change fall|swap] [--seeds N] [--kinds named;found] [--cost SHARE] [--regret SHARE] [--json]
+[--plot F.png]``; it needs ``asyncrouter[lab]`` and ``asyncrouter-adaptive``.
+
+Two measures, both of the gap between the best fixed model (0) and the best model of each category (1), by the mean
+scores over all rows: what the selector *knows*, when its expectation chooses, over rows that it was never given; and
+what its calls *earn*, exploring included, over the last 500.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adaptive_report import document, plot, table
+from adaptive_simulation import Plan, Trial, World, play
+from rich.console import Console
+from rich.progress import track
+
+from asyncrouter.lab.outcomes import load
+
+SEEDS = 10
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="outcomes of several models")
+    parser.add_argument("--calls", type=int, default=5_000, help="calls before the change")
+    parser.add_argument("--after", type=int, default=2_000, help="calls after it; 0: no change")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--kinds", default="named;found", help='"named", "found" or both')
+    parser.add_argument("--change", choices=("fall", "swap"), default="fall", help="what changes")
+    parser.add_argument("--cost", type=float, default=0.0, help="what a call of the dearest model is worth, in quality")
+    parser.add_argument(
+        "--regret", type=float, default=1.0, help="the guard's option, the best fixed model being the incumbent"
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", type=Path, metavar="F.png")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parsed(arguments)
+    trials: list[Trial] = []
+    runs = [(path, kinds) for path in options.files for kinds in options.kinds.split(";")]
+    worlds = {path: World.of(load(path), path.stem, options.cost) for path in options.files}
+    plays = [(path, kinds, seed) for path, kinds in runs for seed in range(options.seeds)]
+    plan = Plan(calls=options.calls, after=options.after, change=options.change, options={"regret": options.regret})
+    console = Console(stderr=True)
+    for path, kinds, seed in track(plays, "playing", console=console, disable=not sys.stderr.isatty()):
+        trials.append(play(worlds[path], plan, seed, named=kinds == "named"))
+    found: dict[str, Any] = document(trials, options.calls, options.after)
+    if options.plot is not None:
+        plot(trials, options.calls, options.plot)
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        Console().print(table(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

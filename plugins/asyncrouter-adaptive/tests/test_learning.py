@@ -1,0 +1,265 @@
+"""It learns which deployment serves which kind, notices changes, and keeps its promises while it does."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from asyncrouter_adaptive import AdaptiveSelector
+from asyncrouter_adaptive.chances import chances_of_best
+from asyncrouter_adaptive.changes import Changes
+from asyncrouter_adaptive.features import SIZE
+from asyncrouter_adaptive.model import BLOCK, NOISE, PRIOR, Model
+
+from asyncrouter import Deployment, Estimate, Request, Response
+from asyncrouter.testing import FakeFleet
+from asyncrouter.testing.fleet import FakeView
+from asyncrouter.types.events import FeedbackGiven, RequestFinished
+from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, RouteTrace
+
+DEPLOYMENTS = tuple(Deployment(name=name, provider="p", model=name) for name in "abc")
+TEXTS = {"code": "Write a function def f(x): return x", "prose": "who was the first emperor of rome"}
+QUALITY = {"code": {"a": 0.9, "b": 0.3, "c": 0.5}, "prose": {"a": 0.3, "b": 0.9, "c": 0.5}}
+
+
+class Traffic:
+    """Calls of two kinds that the selector serves, with chance of its own."""
+
+    def __init__(self, seed=0, *, named=True, quality=QUALITY, **options):
+        self.selector = AdaptiveSelector(**{"feedback_s": 0.0, "explore": 200, "regret": 1, **options})
+        self.fleet = FakeFleet(seed=seed)
+        self.chance = random.Random(seed)
+        self.named = named
+        self.quality = quality
+        self.number = 0
+        self.rewards = []
+
+    def ask(self, kind, **fields):
+        self.number += 1
+        metadata = {"kind": kind} if self.named else {}
+        messages = [{"role": "user", "content": f"{TEXTS[kind]} {self.number}"}]
+        request = Request(messages=messages, metadata=metadata, id=str(self.number), **fields)
+        estimate = Estimate(complexity=0.5, input_tokens=20)
+        return request, self.selector.asyncrouter_select(request, estimate, DEPLOYMENTS, self.fleet)
+
+    def end(self, request, *attempts, answered_by=None):
+        response = answered_by and Response(raw={}, deployment=answered_by, model="m")
+        trace = RouteTrace(request_id=request.id, attempts=attempts)
+        self.selector.asyncrouter_observe(RequestFinished(request, trace, response or None))
+        return response, trace
+
+    def serve(self, count):
+        chosen = []
+        for _ in range(count):
+            kind = self.chance.choice(("code", "prose"))
+            request, selection = self.ask(kind)
+            name = selection.deployments[0].name
+            good = self.chance.random() < self.quality[kind][name]
+            self.end(request, attempt(name, score=float(good)), answered_by=name)
+            chosen.append(self.quality[kind][name])
+        return chosen
+
+
+def attempt(name, outcome=Outcome.OK, **fields):
+    return Attempt(number=1, deployment=name, group="chat", kind=AttemptKind.FIRST, outcome=outcome, **fields)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_each_kind_gets_the_deployment_that_serves_it(named):
+    traffic = Traffic(named=named)
+    traffic.serve(600)
+    later = traffic.serve(200)
+    assert sum(later) / len(later) > 0.85  # the best fixed deployment has 0.6
+
+
+def test_the_same_seed_repeats_a_run():
+    assert Traffic(3).serve(100) == Traffic(3).serve(100)
+    assert Traffic(3).serve(100) != Traffic(4).serve(100)
+
+
+def test_a_deployment_that_falls_is_left_and_one_that_rises_is_found():
+    traffic = Traffic()
+    traffic.serve(600)
+    traffic.quality = {"code": {"a": 0.1, "b": 0.3, "c": 0.9}, "prose": {"a": 0.9, "b": 0.1, "c": 0.5}}
+    traffic.serve(500)
+    later = traffic.serve(200)
+    assert sum(later) / len(later) > 0.8
+
+
+def test_epsilon_is_a_floor_for_every_ready_candidate():
+    traffic = Traffic(epsilon=0.3)
+    traffic.serve(300)
+    seen = [traffic.ask("code")[1] for _ in range(900)]
+    first = [selection.deployments[0].name for selection in seen]
+    assert first.count("b") / len(first) == pytest.approx(0.1, abs=0.04)
+    assert min(selection.propensity for selection in seen) >= 0.1 - 1e-9
+
+
+def test_those_that_are_not_ready_are_not_explored():
+    traffic = Traffic(epsilon=1.0)
+    traffic.fleet = FakeFleet({"b": FakeView(ready_at=1e9)})
+    assert {traffic.ask("code")[1].deployments[0].name for _ in range(100)} == {"a", "c"}
+
+
+def test_propensities_are_true_after_learning():
+    traffic = Traffic(epsilon=0.05, explore=1e9)
+    traffic.serve(150)
+    seen = [traffic.ask("prose")[1] for _ in range(1200)]
+    for name in "abc":
+        mine = [one.propensity for one in seen if one.deployments[0].name == name]
+        assert len(mine) / len(seen) == pytest.approx(mine[0], abs=0.05)
+
+
+def test_chances_are_those_of_many_draws():
+    chance = np.random.default_rng(1)
+    for count in (1, 2, 5, 12):
+        means, deviations = chance.normal(0.5, 0.1, count), chance.uniform(0.001, 0.2, count)
+        drawn = (means + deviations * chance.standard_normal((40_000, count))).argmax(axis=1)
+        expected = np.bincount(drawn, minlength=count) / 40_000
+        assert chances_of_best(means, deviations) == pytest.approx(expected, abs=0.02)
+    assert chances_of_best(np.array([0.3, 0.3]), np.zeros(2)) == pytest.approx([0.5, 0.5])
+
+
+def test_the_guard_bounds_what_learning_costs():
+    quality = {kind: {"a": 0.9, "b": 0.0, "c": 0.0} for kind in TEXTS}
+    losses = {}
+    for regret in (0.05, 1):
+        traffic = Traffic(quality=quality, regret=regret, incumbent="a", epsilon=0.3)
+        losses[regret] = [0.9 - reward for reward in traffic.serve(800)]
+        if regret < 1:
+            worst = np.cumsum(losses[regret]) - 0.05 * 0.9 * np.arange(1, 801)
+    assert worst.max() < 20  # while it does not know yet what the incumbent brings, and by chance
+    assert sum(losses[0.05]) < 0.08 * 0.9 * 800
+    assert sum(losses[1]) > 0.15 * 0.9 * 800
+
+
+def test_what_the_guard_forbids_is_the_incumbents_with_its_propensity():
+    traffic = Traffic(quality={k: {"a": 0.9, "b": 0.0, "c": 0.0} for k in TEXTS}, regret=0, incumbent="a", epsilon=1.0)
+    traffic.serve(300)
+    selection = traffic.ask("code")[1]
+    assert (selection.deployments[0].name, selection.propensity) == ("a", 1.0)
+    assert "as the guard demands" in selection.reason or selection.reason.startswith("explored")
+
+
+# ------------------------------------------------------------------------------------------------ rewards
+
+
+def learned(traffic, name):
+    return traffic.selector.store.learner("").model.average(name)
+
+
+def test_every_attempt_tells_of_its_deployment():
+    traffic = Traffic()
+    request, _ = traffic.ask("code")
+    attempts = [attempt("a", Outcome.FAILED), attempt("b", Outcome.REJECTED, score=0.3), attempt("c", Outcome.CANCELLED)]
+    traffic.end(request, *attempts, attempt("c"), answered_by="c")
+    assert [learned(traffic, name) for name in "abc"] == [0.0, 0.3, 1.0]
+
+
+def test_a_reward_is_quality_less_the_weight_of_its_cost():
+    traffic = Traffic(price_weight=10)
+    request, _ = traffic.ask("code")
+    traffic.end(request, attempt("a", score=0.8, cost_usd=0.02), answered_by="a")
+    assert learned(traffic, "a") == pytest.approx(0.6)
+
+
+def test_feedback_is_waited_for_and_the_implicit_reward_comes_in_its_place():
+    traffic = Traffic(feedback_s=30.0)
+    request, _ = traffic.ask("code")
+    response, trace = traffic.end(request, attempt("a"), answered_by="a")
+    model = traffic.selector.store.learner("").model
+    assert model.outcomes == 0
+    traffic.fleet = FakeFleet(now=31.0)
+    traffic.ask("code")
+    assert (model.outcomes, learned(traffic, "a")) == (1, 1.0)
+    late = Response(raw={}, deployment="a", model="m", trace=trace)
+    traffic.selector.asyncrouter_observe(FeedbackGiven(late, 0.25))
+    assert (model.outcomes, learned(traffic, "a")) == (1, pytest.approx(0.25))
+    assert response is not None
+
+
+def test_feedback_in_time_is_the_reward():
+    traffic = Traffic(feedback_s=30.0)
+    request, _ = traffic.ask("code")
+    _, trace = traffic.end(request, attempt("a", score=0.9), answered_by="a")
+    for _ in range(2):
+        traffic.selector.asyncrouter_observe(FeedbackGiven(Response(raw={}, deployment="a", model="m", trace=trace), 0.4))
+    assert learned(traffic, "a") == pytest.approx(0.4)
+    assert traffic.selector.store.learner("").model.outcomes == 1
+
+
+def test_late_feedback_counts_as_much_as_its_outcome_does_by_then():
+    one, other = Model(3, 200), Model(3, 200)
+    x = np.array([1.0, 0.5, 0.0])
+    one.learn(x, "a", 1.0)
+    other.learn(x, "a", 0.2)
+    for _ in range(3 * BLOCK):
+        for model in (one, other):
+            model.learn(x[::-1].copy(), "b", 0.5)
+    one.correct(x, "a", -0.8, 0)
+    assert one.scores(x, ["a", "b"])[0] == pytest.approx(other.scores(x, ["a", "b"])[0])
+
+
+def test_the_table_is_bounded_and_strangers_are_ignored():
+    traffic = Traffic(pending=5, feedback_s=30.0)
+    for _ in range(20):
+        request, _ = traffic.ask("code")
+        traffic.end(request, attempt("a"), answered_by="a")
+    learner = traffic.selector.store.learner("")
+    assert len(learner.pending) == 5
+    assert learner.model.outcomes == 15  # what made room was learned
+    gone = Response(raw={}, deployment="a", model="m", trace=RouteTrace(request_id="1"))
+    traffic.selector.asyncrouter_observe(FeedbackGiven(gone, 0.0))
+    assert learned(traffic, "a") == 1.0
+
+
+# ------------------------------------------------------------------------------------------------ the model
+
+
+def test_the_model_is_the_ridge_regression_around_the_common_one():
+    chance = np.random.default_rng(2)
+    model, rows = Model(4, 1e9), {"a": [], "b": []}
+    for number in range(BLOCK - 1):
+        x, reward, name = chance.normal(size=4), float(chance.random()), "ab"[number % 2]
+        model.learn(x, name, reward)
+        rows[name].append((x, reward))
+    everything = [pair for pairs in rows.values() for pair in pairs]
+    design, rewards = np.array([x for x, _ in everything]), np.array([reward for _, reward in everything])
+    common = np.linalg.solve(design.T @ design + np.eye(4), design.T @ rewards)
+    x = chance.normal(size=4)
+    means, deviations = model.scores(x, ["b", "nobody"])
+    design, rewards = np.array([x for x, _ in rows["b"]]), np.array([reward for _, reward in rows["b"]])
+    precision = design.T @ design + PRIOR * np.eye(4)
+    assert means[0] == pytest.approx(x @ np.linalg.solve(precision, design.T @ rewards + PRIOR * common))
+    assert deviations[0] == pytest.approx(NOISE * np.sqrt(x @ np.linalg.solve(precision, x)))
+    assert means[1] == pytest.approx(x @ common)
+    assert deviations[1] == pytest.approx(NOISE * np.sqrt(x @ x / PRIOR))
+
+
+def test_old_outcomes_count_less():
+    model, x = Model(2, 128), np.array([1.0, 0.0])
+    for reward in [0.0] * (4 * BLOCK) + [1.0] * (4 * BLOCK):
+        model.learn(x, "a", reward)
+    assert model.pulls("a") < 1.2 * 128
+    assert model.scores(x, ["a"])[0][0] > 0.75
+
+
+def test_a_change_is_noticed_and_steadiness_is_none():
+    chance = random.Random(0)
+    changes = Changes()
+    assert not any(changes.see("a", (chance.random() < 0.6) - 0.6) for _ in range(10_000))
+    fall = next(n for n in range(1, 500) if changes.see("a", (chance.random() < 0.2) - 0.6))
+    rise = next(n for n in range(1, 500) if changes.see("b", (chance.random() < 0.9) - 0.5))
+    assert max(fall, rise) < 90
+
+
+def test_many_labels_and_odd_estimates_do_no_harm():
+    traffic = Traffic()
+    features = traffic.selector.store.learner("").features
+    for number in range(100):
+        request = Request(messages=[{"role": "user", "content": "x"}], metadata={"kind": number}, agent=f"a{number}")
+        assert len(features.of(request, Estimate(complexity=0.1, features=[1.0] * (number % 3)))) == SIZE
+    plain = Request(messages=[{"role": "user", "content": None}])
+    odd = Estimate(complexity=0.1, features=[0.0] * 7, contributions=((0.2, "length \ud800"),))
+    assert np.isfinite(features.of(plain, odd)).all()
