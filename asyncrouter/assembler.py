@@ -21,6 +21,7 @@ from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.hedges import HedgeBudget, Paces
 from asyncrouter.state.shadows import ShadowBudget
 from asyncrouter.strategies.affinity.affinity import SessionAffinity
+from asyncrouter.strategies.selectors.parallel import in_parallel
 from asyncrouter.types.deployments import ShadowSettings
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
@@ -178,6 +179,8 @@ class Assembler:
         pipeline = compile_pipeline(manager, self._plugin_failed)
         if affinity is not None:
             pipeline = attrs.evolve(pipeline, select=affinity.around(pipeline.select))
+        if plan.parallel is not None:
+            pipeline = attrs.evolve(pipeline, select=in_parallel(pipeline.select, plan.parallel))
         route = make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
         self._bind_shadow(plan, route)
         return route

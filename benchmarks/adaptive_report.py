@@ -28,6 +28,7 @@ def document(trials: Sequence[Trial], calls: int, after: int) -> dict[str, Any]:
             "knows": _at(same, calls, "known"),
             "earns": _at(same, calls, "earned"),
             "regret": _mean([float(trial.regret[calls - 1]) for trial in same]),
+            "decision_us": round(float(np.median(np.concatenate([trial.decisions_us for trial in same]))), 1),
             "regret_of_the_best_fixed": _mean([float(trial.fixed_regret[calls - 1]) for trial in same]),
         }
         if after:
@@ -64,7 +65,7 @@ def table(found: dict[str, Any]) -> Table:
     """Return the table; shares of the gap with their standard errors."""
     shown = Table(title=f"after {found['calls']} calls; 0 is the best fixed model, 1 the best of each category")
     headings = ("outcomes", "kinds", "gap", "knows", "earns", "regret", "best fixed's", "knows later", "earns later",
-                "recovered after")  # fmt: skip
+                "recovered after", "decision, µs")  # fmt: skip
     for heading in headings:
         shown.add_column(heading, justify="left" if heading in {"outcomes", "kinds"} else "right")
     for row in found["rows"]:
@@ -73,7 +74,7 @@ def table(found: dict[str, Any]) -> Table:
             f"{row['regret']['mean']:.0f}", f"{row['regret_of_the_best_fixed']['mean']:.0f}",
             *(_told(row[measure]) if measure in row else ""
               for measure in ("knows_1000_after_the_change", "earns_1000_after_the_change")),
-            str(row.get("recovered_after") or "-"),
+            str(row.get("recovered_after") or "-"), f"{row['decision_us']:.0f}",
         )  # fmt: skip
     return shown
 

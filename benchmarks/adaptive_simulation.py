@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter_ns
 from typing import Any
 
 import attrs
@@ -101,8 +102,12 @@ class World:
 
 @attrs.define(eq=False)
 class Trial:
-    """One seed.  ``known`` and ``earned`` are shares of the gap, after so many calls; ``regret`` is cumulative, of each
-    call, against the best model of its category; ``fixed_regret`` that of the best fixed model."""
+    """One seed.
+
+    ``known`` and ``earned`` are shares of the gap, after so many calls; ``regret`` is cumulative, of each call, against
+    the best model of its category; ``fixed_regret`` that of the best fixed model; ``decisions_us`` what each decision
+    took, in microseconds.
+    """
 
     world: str
     named: bool
@@ -112,7 +117,7 @@ class Trial:
     earned: list[tuple[int, float]] = attrs.field(factory=list)
     regret: np.ndarray = attrs.field(factory=lambda: np.zeros(0))
     fixed_regret: np.ndarray = attrs.field(factory=lambda: np.zeros(0))
-    worst_ledger: float = 0.0
+    decisions_us: list[float] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)
@@ -147,7 +152,9 @@ def play(world: World, plan: Plan, seed: int, *, named: bool) -> Trial:
             order = world.changed(plan.change)
             means = world.means[:, order]
         request = attrs.evolve(requests[row], id=str(number))
+        began = perf_counter_ns()
         first = selector.asyncrouter_select(request, world.estimates[row], deployments, fleet).deployments[0]
+        trial.decisions_us.append((perf_counter_ns() - began) / 1e3)
         place = world.models.index(first.name)
         selector.asyncrouter_observe(_ended(request, first, world, row, order[place]))
         of_kind = means[world.category[row]]

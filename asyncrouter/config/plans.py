@@ -9,6 +9,7 @@ import attrs
 
 from asyncrouter.config.schema import CONTENT_FILTER, GroupSettings, HedgeSettings, RouterSettings
 from asyncrouter.config.specs import StrategySpec
+from asyncrouter.types.decisions import Parallel
 from asyncrouter.types.deployments import AffinitySettings, Deployment, ModelGroup, ShadowSettings
 
 ESTIMATE = StrategySpec(use="heuristic")
@@ -34,6 +35,7 @@ class GroupPlan:
     judge: StrategySpec | None
     hedge: HedgeSettings | None
     affinity: AffinitySettings | None
+    parallel: Parallel | None
     shadow: ShadowSettings | None
     path: str
 
@@ -77,6 +79,7 @@ def plan_of(
         judge=settings.judge,
         hedge=settings.hedge,
         affinity=settings.affinity,
+        parallel=settings.parallel,
         shadow=settings.shadow,
         path=path,
     )

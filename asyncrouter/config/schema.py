@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 from attrs.validators import optional
@@ -19,6 +19,7 @@ from asyncrouter.config import checks
 from asyncrouter.config.checks import Check, described, fault, join
 from asyncrouter.config.specs import StrategySpec, are_strategies, is_strategy, strategies, strategy, table
 from asyncrouter.providers.base import Provider
+from asyncrouter.types.decisions import Parallel, Take
 from asyncrouter.types.deployments import (
     ALL_CAPABILITIES,
     AffinitySettings,
@@ -87,6 +88,11 @@ def _are_tiers(_instance: Any, attribute: Any, value: Any) -> None:
     checks.texts(None, attribute, tuple(name for tier in value for name in tier))
 
 
+def _is_take(_instance: Any, attribute: Any, value: Any) -> None:
+    if value not in get_args(Take):
+        raise fault(attribute.name, f"expected one of {', '.join(get_args(Take))}, not {described(value)}")
+
+
 RULES: Mapping[type, Mapping[str, Check]] = {
     Price: {
         "input": checks.not_negative,
@@ -117,6 +123,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "ramp_s": checks.not_negative,
     },
     HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
+    Parallel: {"k": checks.whole_positive, "take": _is_take},
     ShadowSettings: {
         "deployment": checks.text,
         "share": checks.ratio,
@@ -142,10 +149,11 @@ TABLES: Mapping[str, type] = {
     "hedge": HedgeSettings,
     "affinity": AffinitySettings,
     "shadow": ShadowSettings,
+    "parallel": Parallel,
 }
 """The keys whose value is one of the smaller tables."""
 
-_price, _limits, _timeouts, _breaker, _hedge, _affinity, _shadow = (
+_price, _limits, _timeouts, _breaker, _hedge, _affinity, _shadow, _parallel = (
     checks.settings(kind, RULES[kind]) for kind in TABLES.values()
 )
 
@@ -237,6 +245,7 @@ class GroupSettings:
     max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
     breaker: BreakerSettings | None = attrs.field(default=None, validator=optional(_breaker_in_order))
     hedge: HedgeSettings | None = attrs.field(default=None, validator=optional(_hedge))
+    parallel: Parallel | None = attrs.field(default=None, validator=optional(_parallel))
     affinity: AffinitySettings | None = attrs.field(default=None, validator=optional(_affinity))
     shadow: ShadowSettings | None = attrs.field(default=None, validator=optional(_shadow))
     timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_timeouts)

@@ -20,6 +20,7 @@ from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import Hedge
 from asyncrouter.engine.step import Step
+from asyncrouter.types.decisions import Take
 from asyncrouter.types.errors import ProviderError
 from asyncrouter.types.trace import AttemptKind
 
@@ -47,11 +48,15 @@ Discard = Callable[[A], Awaitable[None]]
 
 @attrs.frozen(eq=False)
 class Rivals:
-    """Steps to make side by side: those after the first start ``delay_s`` seconds later, if ``hedge`` allows."""
+    """Steps to make side by side: those after the first start ``delay_s`` seconds later, if ``hedge`` allows.
+
+    ``take``: which of their answers is given to the caller; see :class:`~asyncrouter.types.decisions.Selection`.
+    """
 
     steps: tuple[Step, ...]
     delay_s: float = 0.0
     hedge: Hedge | None = None
+    take: Take = "first"
 
 
 def rivals_of(course: Course, step: Step) -> Rivals | None:
@@ -65,7 +70,8 @@ def rivals_of(course: Course, step: Step) -> Rivals | None:
         return None
     if parallel > 1:
         raced = (attrs.evolve(step, deployment=one, kind=AttemptKind.HEDGE, reason="raced") for one in others)
-        return Rivals((step, *list(raced)[: parallel - 1]))
+        take = selection.take if selection is not None and not course.request.stream else "first"
+        return Rivals((step, *list(raced)[: parallel - 1]), take=take)
     assert hedge is not None  # noqa: S101 - otherwise the step is made alone
     delay_s = hedge.delay_s(step.deployment.name, course.fleet.now(), streamed=course.request.stream)
     if delay_s is None:

@@ -10,11 +10,12 @@ import attrs
 
 from asyncrouter.engine.apart import cancellable
 from asyncrouter.engine.attempt import begin, timed_out
+from asyncrouter.engine.collecting import agreeing, chosen, collect
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import tell_failure
 from asyncrouter.engine.ending import Ending
-from asyncrouter.engine.hedging import note_stray, race, rivals_of
+from asyncrouter.engine.hedging import Contend, Rivals, note_stray, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.share import more_s, share_s
@@ -24,6 +25,7 @@ from asyncrouter.engine.unproven import wait_for_news
 from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.state.fleet import Fleet
+from asyncrouter.types.agreement import normal_form
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import AsyncRouterError, DeadlineExceeded, ProviderError, RouterClosed
@@ -110,6 +112,9 @@ class Engine:
 
             return await self._judged(course, step, call)
 
+        if rivals.take != "first":
+            return collected(course, contend, rivals)
+
         async def discard(judged: Judged) -> None:
             revise(course, judged.step, outcome=Outcome.CANCELLED)
 
@@ -129,7 +134,8 @@ class Engine:
                 slots.release()
         if response is None:
             return None
-        course.in_hand = response  # better than none when the judge takes too long
+        if course.in_hand is None or not has_several(course):
+            course.in_hand = response  # better than none when the judge takes too long
         ask = step.route.pipeline.judge
         verdict = ACCEPTED if ask is None else await judge(ask, course, step, response)
         if not verdict.accept:
@@ -173,6 +179,42 @@ class Judged:
     def score(self) -> float:
         """How good it is, from 0 to 1."""
         return self.verdict.score or 0.0
+
+    @property
+    def form(self) -> str:
+        """What it says, for comparison with others."""
+        return normal_form(self.response.message)
+
+
+async def collected(course: Course, contend: Contend[Judged], rivals: Rivals) -> Judged | None:
+    """Return the answer that is taken of those of *rivals*; what would be taken so far is in hand meanwhile."""
+    attempts, began = course.trace.attempts, len(course.trace.attempts)
+    so_far: dict[int, Judged] = {}
+
+    async def contend_and_keep(step: Step) -> Judged | None:
+        judged = await contend(step)
+        if judged is not None:
+            so_far[rivals.steps.index(step)] = judged
+            course.in_hand = chosen(so_far, rivals.take).response
+        return judged
+
+    try:
+        taken = await collect(contend_and_keep, rivals)
+    finally:
+        given = None if course.in_hand is None else course.in_hand.deployment
+        for place, one in enumerate(attempts[began:], began):
+            if one.outcome is Outcome.OK and one.deployment != given:
+                attempts[place] = attrs.evolve(one, outcome=Outcome.CANCELLED)
+    if taken is not None:
+        agree = f", {agreeing(so_far, taken)} of them agree" if rivals.take == "majority" else ""
+        course.trace.notes.append(f"{rivals.take} of {len(so_far)} answers: {taken.step.deployment.name}{agree}")
+    return taken
+
+
+def has_several(course: Course) -> bool:
+    """Whether the latest selection takes one of several answers, so that one in hand may be better than the next."""
+    selection = course.trace.selection
+    return selection is not None and selection.parallel > 1 and selection.take != "first"
 
 
 async def judge(ask: Callable[..., Any], course: Course, step: Step, response: Response) -> Verdict:

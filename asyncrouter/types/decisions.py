@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
 import attrs
 
@@ -12,6 +13,9 @@ Contribution = tuple[float, str]
 """What one feature added to an estimate, in points of the estimator's own scale, and the feature's name."""
 UNKNOWN: Mapping[str, float] = {}
 """No expectation of any deployment's quality."""
+Take = Literal["first", "best", "majority"]
+"""What is taken of several answers: the first that the judge accepts, the one with the best score, or one of those that
+most agree with."""
 SHOWN_FROM = 0.005
 """Points below this do not appear in a reason."""
 
@@ -59,13 +63,14 @@ class Selection:
     """Deployments in the order in which to try them, best first, with the reason.
 
     ``propensity`` is the probability with which the first was chosen, in (0, 1]: 1 for a deterministic rule.
-    ``parallel`` = k races the first k of them.
+    ``parallel`` = k asks the first k of them at once, and ``take`` says which of their answers is given to the caller.
     """
 
     deployments: tuple[Deployment, ...] = attrs.field(converter=_all)
     reason: str = ""
     propensity: float = attrs.field(default=1.0)
     parallel: int = attrs.field(default=1)
+    take: Take = attrs.field(default="first")
 
     @deployments.validator
     def _not_empty(self, _attribute: object, value: tuple[Deployment, ...]) -> None:
@@ -81,6 +86,19 @@ class Selection:
     def _is_positive(self, _attribute: object, value: int) -> None:
         if value < 1:
             raise ValueError(f"parallel: expected 1 or more, not {value!r}")
+
+    @take.validator
+    def _is_known(self, _attribute: object, value: str) -> None:
+        if value not in get_args(Take):
+            raise ValueError(f"take: expected one of {', '.join(get_args(Take))}, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Parallel:
+    """How many deployments a group asks at once, and which of their answers it takes."""
+
+    k: int = 2
+    take: Take = "first"
 
 
 @attrs.frozen

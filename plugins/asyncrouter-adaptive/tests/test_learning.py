@@ -29,7 +29,7 @@ class Traffic:
     def __init__(self, seed=0, *, named=True, quality=QUALITY, **options):
         self.selector = AdaptiveSelector(**{"feedback_s": 0.0, "explore": 200, "regret": 1, **options})
         self.fleet = FakeFleet(seed=seed)
-        self.chance = random.Random(seed)
+        self.chance = random.Random(seed)  # noqa: S311 - repeatable
         self.named = named
         self.quality = quality
         self.number = 0
@@ -152,7 +152,11 @@ def learned(traffic, name):
 def test_every_attempt_tells_of_its_deployment():
     traffic = Traffic()
     request, _ = traffic.ask("code")
-    attempts = [attempt("a", Outcome.FAILED), attempt("b", Outcome.REJECTED, score=0.3), attempt("c", Outcome.CANCELLED)]
+    attempts = [
+        attempt("a", Outcome.FAILED),
+        attempt("b", Outcome.REJECTED, score=0.3),
+        attempt("c", Outcome.CANCELLED),
+    ]
     traffic.end(request, *attempts, attempt("c"), answered_by="c")
     assert [learned(traffic, name) for name in "abc"] == [0.0, 0.3, 1.0]
 
@@ -184,7 +188,9 @@ def test_feedback_in_time_is_the_reward():
     request, _ = traffic.ask("code")
     _, trace = traffic.end(request, attempt("a", score=0.9), answered_by="a")
     for _ in range(2):
-        traffic.selector.asyncrouter_observe(FeedbackGiven(Response(raw={}, deployment="a", model="m", trace=trace), 0.4))
+        traffic.selector.asyncrouter_observe(
+            FeedbackGiven(Response(raw={}, deployment="a", model="m", trace=trace), 0.4)
+        )
     assert learned(traffic, "a") == pytest.approx(0.4)
     assert traffic.selector.store.learner("").model.outcomes == 1
 
@@ -246,7 +252,7 @@ def test_old_outcomes_count_less():
 
 
 def test_a_change_is_noticed_and_steadiness_is_none():
-    chance = random.Random(0)
+    chance = random.Random(0)  # noqa: S311 - repeatable
     changes = Changes()
     assert not any(changes.see("a", (chance.random() < 0.6) - 0.6) for _ in range(10_000))
     fall = next(n for n in range(1, 500) if changes.see("a", (chance.random() < 0.2) - 0.6))

@@ -22,8 +22,6 @@ Vector = NDArray[np.floating]
 
 KEPT_AFTER_ALARM = 0.05
 """What is kept of a deployment that has changed."""
-KEPT_OF_OTHERS = 0.3
-"""What is kept of the others then: where one has changed, another may have."""
 RENEWAL = 0.5
 """After an alarm the others are explored as after this share of ``explore``."""
 MOST_SETTLED = 8
@@ -192,9 +190,8 @@ class Learner:
         outcome.block = self.model.blocks
 
     def _has_changed(self, name: str) -> None:
-        """Forget most of what is known of *name*, some of what is known of the others, and explore anew."""
-        for one in self._renewed:
-            self.model.forget(one, KEPT_AFTER_ALARM if one == name else KEPT_OF_OTHERS)
+        """Forget most of what is known of *name*, and explore anew."""
+        self.model.forget(name, KEPT_AFTER_ALARM)
         outcomes, others = float(self.model.outcomes), self._settings.explore * RENEWAL
         for one, renewed in self._renewed.items():
             self._renewed[one] = outcomes if one == name else max(renewed, outcomes - others)
