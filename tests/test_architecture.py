@@ -55,6 +55,7 @@ ONLY_IN = {
     "rich": ("asyncrouter/cli/", "asyncrouter/examples/"),
     "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
     "numpy": ("asyncrouter/lab/", "plugins/"),
+    "scipy": ("plugins/asyncrouter-semantic/src/asyncrouter_semantic/training/",),
     "pyarrow": ("asyncrouter/lab/outcomes/",),
     "scipy": ("asyncrouter/lab/calibration/",),
     "xllamacpp": ("plugins/",),

@@ -1,0 +1,115 @@
+"""The head: from what a prompt holds to the gain that a strong model's answer is expected to bring.
+
+Two views are added up: a linear one of the wording and the traits, which has a set of weights for each kind of task
+and mixes them by how much the prompt looks like each; and a forest over the traits.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from asyncrouter_semantic.forest import Forest
+from asyncrouter_semantic.ngrams import ngrams
+from asyncrouter_semantic.packing import Pack
+from asyncrouter_semantic.text import Text
+from asyncrouter_semantic.traits import GROUP_NAMES, GROUP_OF, NAMES, traits
+
+Floats = npt.NDArray[np.float32]
+
+WORDING, TASK = "wording", "kind of task"
+PARTS = (WORDING, TASK, *GROUP_NAMES)
+"""What contributions are told of."""
+CLIP = 3.0
+"""Standard deviations of a trait beyond which it counts no more in the linear view."""
+GATE_FLOOR = 1e-3
+
+
+@attrs.frozen(eq=False)
+class Sight:
+    """What a prompt holds: places of its known ``grams``, their weights (of length 1), and its ``traits``."""
+
+    grams: npt.NDArray[np.intp]
+    weights: Floats
+    traits: Floats
+    scaled: Floats
+
+
+@attrs.frozen(eq=False)
+class Head:
+    """Columns: the common weights first, then those of each task, then the gate's for each task.
+
+    ``table`` holds the weights of grams as whole numbers, ``scales`` what one is worth in each column.
+    """
+
+    grams: npt.NDArray[np.uint32]
+    rarity: Floats
+    table: npt.NDArray[np.int8]
+    scales: Floats
+    slopes: Floats
+    offsets: Floats
+    trait_means: Floats
+    trait_scales: Floats
+    forest: Forest
+    tasks: tuple[str, ...]
+    mix: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, pack: Pack) -> Head:
+        """Read the head; raise :class:`~asyncrouter.types.errors.ConfigError` when an array is missing or misshaped."""
+        facts = pack.facts
+        tasks = tuple(map(str, facts["tasks"]))
+        grams = pack.array("grams", "<u4", None)
+        width, columns = len(NAMES), 1 + 2 * len(tasks)
+        forest = pack.part("forest")
+        return cls(
+            grams,
+            pack.array("rarity", "<f4", len(grams)),
+            pack.array("table", "|i1", len(grams), columns),
+            pack.array("scales", "<f4", columns),
+            pack.array("slopes", "<f4", width, columns),
+            pack.array("offsets", "<f4", columns),
+            pack.array("trait_means", "<f4", width),
+            pack.array("trait_scales", "<f4", width),
+            Forest.of(forest or Pack({}), width),
+            tasks,
+            tuple(map(float, facts["mix"])),  # type: ignore[arg-type]
+        )
+
+    def look(self, text: Text) -> Sight:
+        """Return what *text* holds, as this head sees it."""
+        counted = traits(text)
+        scaled = np.clip((counted - self.trait_means) * self.trait_scales, -CLIP, CLIP)
+        places = self._places(ngrams(text))
+        weights = self.rarity[places]
+        length = float(np.sqrt(weights @ weights))
+        return Sight(places, weights / length if length else weights, counted, scaled)
+
+    def gain(self, sight: Sight) -> tuple[float, Floats, Floats]:
+        """Return the expected gain, what each of :data:`PARTS` added, and the likeness to each task (sums to 1)."""
+        worded = (sight.weights @ self.table[sight.grams]) * self.scales
+        by_trait = sight.scaled[:, None] * self.slopes
+        count = len(self.tasks)
+        gate = self.offsets[1 + count :] + worded[1 + count :] + by_trait[:, 1 + count :].sum(axis=0)
+        likeness = np.maximum(gate, GATE_FLOOR) ** 2
+        likeness /= likeness.sum()
+        mixed = np.concatenate([_ONE, likeness])
+        linear, trees, offset = self.mix
+        total, asked, steps = self.forest.walk(sight.traits)
+        added = np.empty(len(PARTS), dtype=np.float32)
+        added[0] = linear * float(worded[: 1 + count] @ mixed)
+        added[1] = linear * float(self.offsets[: 1 + count] @ mixed)
+        added[2:] = linear * np.bincount(GROUP_OF, by_trait[:, : 1 + count] @ mixed, len(GROUP_NAMES))
+        added[2:] += trees * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
+        rest = trees * (total - float(steps.sum())) + offset
+        return float(added.sum()) + rest, added, likeness
+
+    def _places(self, hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+        if not len(self.grams):
+            return np.zeros(0, dtype=np.intp)
+        found = np.minimum(np.searchsorted(self.grams, hashes), len(self.grams) - 1)
+        return np.unique(found[self.grams[found] == hashes])
+
+
+_ONE = np.ones(1, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Learning the head from outcomes; needs scikit-learn (``pip install asyncrouter-semantic[train]``)."""

@@ -1,0 +1,131 @@
+"""``lab train``: the head, learned from outcomes; what the prior model says is one more view that it blends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from asyncrouter.types.errors import ConfigError
+from asyncrouter.types.model_file import ModelFile
+from asyncrouter_semantic.model import DEFAULT, NAME, NO_PRIOR, Model
+from asyncrouter_semantic.packing import Pack, packed
+from asyncrouter_semantic.text import parse, sampled
+from asyncrouter_semantic.training.blend import mix
+from asyncrouter_semantic.training.boosting import Bins
+from asyncrouter_semantic.training.sights import look
+from asyncrouter_semantic.training.tasks import find_tasks
+from asyncrouter_semantic.training.view import Lesson, View
+
+if TYPE_CHECKING:
+    from asyncrouter.lab.outcomes import Outcomes
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+Progress = Callable[[float], None]
+
+FOLDS = 3
+LEAST_ROWS = 20
+LEAST_SPREAD = 1e-3
+BEFORE, BEFORE_WITH_PRIOR = np.array([0.5, 0.5]), np.array([0.0, 0.0, 1.0])
+"""What is thought of the linear view, the forest and the prior before any row has been seen."""
+READING, FOLDING = 0.1, 0.75
+"""Shares of the work: reading the prompts, and the views that only choose the mix."""
+
+
+@attrs.frozen(eq=False)
+class SemanticTrainer:
+    """Learns the semantic estimator from outcomes; ``prior`` is the model it starts from.
+
+    ``prior`` is the path of a model file, "default" for the one that comes with the plugin, or "none".
+    """
+
+    prior: str = DEFAULT
+
+    def train(self, outcomes: Outcomes, *, seed: int = 0, progress: Progress = lambda _share: None) -> bytes:
+        """Return the model file that *outcomes* teach, the same for the same outcomes and seed.
+
+        Raises :class:`~asyncrouter.types.errors.ConfigError` when fewer than 20 rows tell the gain.
+        """
+        prior = None if self.prior == NO_PRIOR else Model.load(self.prior)
+        known = np.flatnonzero(~np.isnan(outcomes.gain))
+        if len(known) < LEAST_ROWS or not outcomes.prompts:
+            raise ConfigError(
+                f"{len(known)} rows with a prompt and with scores of both models: the semantic estimator learns from "
+                f"{LEAST_ROWS} or more"
+            )
+        outcomes = outcomes.rows(known)
+        return _Course(outcomes, prior, seed, progress).model()
+
+
+@attrs.frozen(eq=False)
+class _Course:
+    outcomes: Outcomes
+    prior: Model | None
+    seed: int
+    progress: Progress
+
+    def model(self) -> bytes:
+        """Return the model file."""
+        gain = self.outcomes.gain
+        sights = look(self.outcomes.prompts, lambda share: self.progress(READING * share))
+        folds = _folds(self.outcomes.ids)
+        tasks = find_tasks(self.outcomes, sights.matrix, folds)
+        lesson = Lesson(sights, Bins.of(sights.traits), tasks, _taught(self.outcomes), self.seed)
+        said = self._said(lesson, folds)
+        weights = mix(said, gain, BEFORE if self.prior is None else BEFORE_WITH_PRIOR)
+        expected = said @ weights[:-1] + weights[-1]
+        view = self._learn(lesson, np.arange(len(gain)), FOLDING)
+        pack = view.pack(sights, np.append(weights[:2], weights[-1]))
+        facts = {
+            "centre": _rounded(expected.mean()),
+            "spread": _rounded(max(expected.std(), LEAST_SPREAD)),
+            "rows": len(gain),
+            "prior_weight": 0.0 if self.prior is None else _rounded(weights[2]),
+        }
+        pack = Pack(pack.arrays, {**pack.facts, **facts})
+        if self.prior is not None:
+            pack = pack.joined("prior", self.prior.pack)
+        self.progress(1.0)
+        return bytes(ModelFile(NAME, packed(pack)))
+
+    def _said(self, lesson: Lesson, folds: Indices) -> Floats:
+        """Return what the views, learned from the other folds, say of each row; the prior's word in a third column."""
+        said = np.zeros((len(folds), 2 if self.prior is None else 3))
+        for fold in range(FOLDS):
+            told = np.flatnonzero(folds == fold)
+            start = READING + (FOLDING - READING) * fold / FOLDS
+            view = self._learn(lesson, np.flatnonzero(folds != fold), start)
+            said[told, :2] = view.predict(lesson.sights, told)
+        if self.prior is not None:
+            said[:, 2] = [self.prior.gain(parse(sampled(one), len(one)))[0] for one in self.outcomes.prompts]
+        return said
+
+    def _learn(self, lesson: Lesson, rows: Indices, start: float) -> View:
+        share = (FOLDING - READING) / FOLDS
+        return lesson.learn(rows, lambda done: self.progress(start + share * done))
+
+
+def _rounded(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _folds(ids: tuple[str, ...]) -> Indices:
+    """Return a fold for each row, by its identity: the same prompt is always in the same one."""
+    return np.array([int.from_bytes(hashlib.blake2b(one.encode(), digest_size=4).digest()) % FOLDS for one in ids])
+
+
+def _taught(outcomes: Outcomes) -> Floats:
+    """Return what the views learn: the mean of the gain over the weak model and that over all models of the row.
+
+    A score of 0 or 1 says little of how hard a prompt is; those of other models say the rest.  How large the gain over
+    the weak model is, the mix learns afterwards from the gain itself.
+    """
+    strong = outcomes.of(outcomes.strong)
+    others = [place for place, name in enumerate(outcomes.models) if name != outcomes.strong]
+    taught: Floats = strong - (outcomes.of(outcomes.weak) + np.nanmean(outcomes.scores[:, others], axis=1)) / 2
+    return taught
