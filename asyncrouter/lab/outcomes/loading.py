@@ -10,6 +10,7 @@ import numpy as np
 
 from asyncrouter.lab.outcomes.columns import Columns
 from asyncrouter.lab.outcomes.files import Batch, Progress, ignored, read_batches
+from asyncrouter.lab.outcomes.logs import MAGIC, read_log
 from asyncrouter.lab.outcomes.pairs import with_pair
 from asyncrouter.lab.outcomes.prices import CHARACTERS_PER_TOKEN, load_prices, prices_beside
 from asyncrouter.lab.outcomes.table import Floats, Outcomes, concat
@@ -30,6 +31,10 @@ def read_prompts(path: Path, progress: Progress = ignored) -> Iterator[Prompts]:
 
     Raises :class:`ConfigError` naming file, row and column.
     """
+    if is_log(path):
+        table = read_log(path)
+        yield Prompts(table.ids, table.prompts)
+        return
     columns, first = Columns(path), 1
     for batch in read_batches(path, progress):
         prompts = columns.prompts(batch, first)
@@ -40,11 +45,15 @@ def read_prompts(path: Path, progress: Progress = ignored) -> Iterator[Prompts]:
 def read(
     path: Path, models: tuple[str, ...] = (), prices: Path | None = None, progress: Progress = ignored
 ) -> Iterator[Outcomes]:
-    """Yield the outcomes of the file at *path*, some thousands of rows at a time.
+    """Yield the outcomes of the file at *path*, some thousands of rows at a time; those of a router's log all at once.
 
     *models* are the columns to read, by default all that hold scores; *prices* is a file of prices, by default the
     one that lies beside *path*, if any.  Raises :class:`ConfigError` naming file, row and column.
     """
+    if is_log(path):
+        yield read_log(path)
+        progress(1.0)
+        return
     prices = prices or prices_beside(path)
     price_of = load_prices(prices) if prices else {}
     columns, first = Columns(path, models), 1
@@ -52,6 +61,15 @@ def read(
         outcomes = _outcomes(columns, batch, first, price_of)
         yield outcomes
         first += len(outcomes)
+
+
+def is_log(path: Path) -> bool:
+    """Whether the file at *path* is an SQLite file, as outcome logs are."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def load(path: Path, *, strong: str | None = None, weak: str | None = None, prices: Path | None = None) -> Outcomes:
@@ -70,7 +88,8 @@ def whole(path: Path, batches: Iterator[Outcomes], *, strong: str | None = None,
         raise ConfigError(f"{path}: holds no row")
     table = concat(tables)
     if not table.models:
-        raise ConfigError(f"{path}: no column of scores from 0 to 1; name two models' columns strong and weak")
+        missing = "no call with feedback or a judge's score" if is_log(path) else "no column of scores from 0 to 1"
+        raise ConfigError(f"{path}: {missing}; two models' scores are needed")
     return with_pair(table, strong, weak, str(path))
 
 
