@@ -332,7 +332,4 @@ def priced(response: Response, course: Course, deployment: Deployment) -> Respon
     price = deployment.price
     if price is None:
         return response if usage is response.usage else response.finished(usage, response.cost_usd, None)
-    cost_usd = price.cost_usd(
-        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens
-    )
-    return response.finished(usage, cost_usd, None)
+    return response.finished(usage, usage.cost_usd(price), None)

@@ -26,9 +26,10 @@ def savings_of(baselines: Baselines | None, response: Response, trace: RouteTrac
     """
     if baselines is None or response.cost_usd is None or not trace.attempts:
         return None
-    usage = response.usage
-    weak, strong = (
-        price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) for price in baselines
+    weak, strong = baselines
+    return Savings(
+        calls=1,
+        cost_usd=sum([one.cost_usd for one in trace.attempts if one.cost_usd is not None]),
+        strong_usd=response.usage.cost_usd(strong),
+        weak_usd=response.usage.cost_usd(weak),
     )
-    cost_usd = sum([one.cost_usd for one in trace.attempts if one.cost_usd is not None])
-    return Savings(calls=1, cost_usd=cost_usd, strong_usd=strong, weak_usd=weak)

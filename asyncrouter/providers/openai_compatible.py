@@ -206,12 +206,13 @@ class OpenAICompatible:
 
     async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:
         limit = self._settings.max_response_bytes
-        pieces, size = [], 0
-        while data := await exchange.read():
-            size += len(data)
-            if size > limit:
-                raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
-            pieces.append(data)
+        pieces = [await exchange.read()]
+        size = len(pieces[0])
+        while size <= limit and not exchange.at_end:
+            pieces.append(await exchange.read())
+            size += len(pieces[-1])
+        if size > limit:
+            raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
         try:
             return checked_completion(decode(b"".join(pieces)))
         except NotJson:

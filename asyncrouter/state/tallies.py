@@ -19,8 +19,9 @@ KIND_COUNTERS = {
 class Tally:
     """Counts of calls, how they ended, why they were made, what they used and how long they took."""
 
-    __slots__ = ("calls", "cancelled", "cascades", "cost_usd", "failures", "fallbacks", "hedges", "input_tokens",
-                 "latency", "output_tokens", "rejected", "retries", "savings")  # fmt: skip
+    __slots__ = ("_compared", "_compared_usd", "_strong_usd", "_weak_usd", "calls", "cancelled", "cascades",
+                 "cost_usd", "failures", "fallbacks", "hedges", "input_tokens", "latency", "output_tokens", "rejected",
+                 "retries")  # fmt: skip
 
     def __init__(self) -> None:
         self.calls = 0
@@ -35,7 +36,8 @@ class Tally:
         self.output_tokens = 0
         self.cost_usd = 0.0
         self.latency = LatencyHistogram()
-        self.savings = Savings()
+        self._compared = 0
+        self._compared_usd = self._strong_usd = self._weak_usd = 0.0
 
     def count_kind(self, kind: AttemptKind) -> None:
         """Count one attempt of *kind*."""
@@ -52,12 +54,19 @@ class Tally:
 
     def count_savings(self, more: Savings) -> None:
         """Add the comparison of an answer."""
-        sums = self.savings
-        self.savings = Savings(
-            calls=sums.calls + more.calls,
-            cost_usd=sums.cost_usd + more.cost_usd,
-            strong_usd=sums.strong_usd + more.strong_usd,
-            weak_usd=sums.weak_usd + more.weak_usd,
+        self._compared += more.calls
+        self._compared_usd += more.cost_usd
+        self._strong_usd += more.strong_usd
+        self._weak_usd += more.weak_usd
+
+    @property
+    def savings(self) -> Savings:
+        """All comparisons together."""
+        return Savings(
+            calls=self._compared,
+            cost_usd=self._compared_usd,
+            strong_usd=self._strong_usd,
+            weak_usd=self._weak_usd,
         )
 
     def as_agent(self) -> AgentMetrics:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from asyncrouter.types.allowances import Allowances
+from asyncrouter.types.deployments import Price
 from asyncrouter.types.request import EMPTY
 from asyncrouter.types.trace import RouteTrace
 
@@ -30,6 +31,10 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+    def cost_usd(self, price: Price) -> float:
+        """Return what the tokens cost at *price*, in US dollars."""
+        return price.cost_usd(self.input_tokens, self.output_tokens, self.cached_input_tokens, self.reasoning_tokens)
 
 
 NO_USAGE = Usage()
