@@ -60,12 +60,12 @@ class AttemptScope:
                  "_response", "_started_at", "_state", "_step")  # fmt: skip
 
     def __init__(
-        self, course: Course, step: Step, fleet: Fleet, *, permit: Permit, now: float, draws: bool = False
+        self, course: Course, step: Step, state: DeploymentState, *, permit: Permit, now: float, draws: bool = False
     ) -> None:
         self._course = course
         self._step = step
-        self._fleet = fleet
-        self._state: DeploymentState = fleet[step.deployment.name]
+        self._fleet = course.fleet
+        self._state = state
         self._permit = permit
         self._draws = draws
         self._started_at = now
@@ -317,7 +317,7 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
     if draws:
         fleet.budget.draw(now)
     tell_change(step, before, breaker.state)
-    return AttemptScope(course, step, fleet, permit=permit, now=now, draws=draws)
+    return AttemptScope(course, step, state, permit=permit, now=now, draws=draws)
 
 
 def priced(response: Response, course: Course, deployment: Deployment) -> Response:
@@ -330,6 +330,4 @@ def priced(response: Response, course: Course, deployment: Deployment) -> Respon
             estimated=True,
         )
     price = deployment.price
-    if price is None:
-        return response if usage is response.usage else response.finished(usage, response.cost_usd, None)
-    return response.finished(usage, usage.cost_usd(price), None)
+    return response.finished(usage, response.cost_usd if price is None else usage.cost_usd(price), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncrouter.engine.inflight import Endable
 from asyncrouter.engine.route import Route
-from asyncrouter.engine.savings import savings_of
+from asyncrouter.engine.savings import compared, costs_of
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.tallies import Tally
 from asyncrouter.types.errors import AsyncRouterError
@@ -35,11 +35,15 @@ class Ending:
         self._call = call
         self._route.in_flight.begin(call)
 
-    def answered(self, response: Response) -> Response:
-        """Note the answer and return it with its trace."""
+    def answered(self, response: Response, own: Response | None = None) -> Response:
+        """Note the answer and return it with its trace.  *own*: the answer that is the router's own copy, if any is."""
         trace = self._trace.freeze(self._fleet.now())
-        self._response = response.finished(response.usage, response.cost_usd, trace)
-        return self._response
+        if response is own:
+            response.attach(trace)
+        else:
+            response = response.finished(response.usage, response.cost_usd, trace)
+        self._response = response
+        return response
 
     def __enter__(self) -> None:
         """Nothing begins here: what has to be told is told at the end."""
@@ -57,13 +61,14 @@ class Ending:
         if routing_error is not None:
             routing_error.trace = trace
         answer = None if error else self._response
-        savings = None if answer is None else savings_of(self._route.baselines, answer, trace)
+        costs = None if answer is None else costs_of(self._route.baselines, answer, trace)
         for tally in self._fleet.tallies(self._request.agent):
             _count(tally, trace, error)
-            if savings is not None:
-                tally.count_savings(savings)
+            if costs is not None:
+                tally.count_savings(*costs)
         observe = self._route.pipeline.observe
         if observe is not None:
+            savings = None if costs is None else compared(*costs)
             observe(RequestFinished(self._request, trace, answer, routing_error, savings))
 
 

@@ -54,7 +54,7 @@ class Engine:
             with cut_off_after(course.deadline - trace.started_at, None, route.in_flight.timers) as cut:
                 ending.began(cut)
                 routed = self._route(course) if around is None else around(self._wrapped(course))(request)
-                return ending.answered(await routed)
+                return ending.answered(await routed, course.in_hand)
             assert cut.fired  # noqa: S101 - nothing else is swallowed
             if course.in_hand is None:
                 raise RouterClosed(CLOSED) if route.in_flight.closing else DeadlineExceeded(course.too_late())

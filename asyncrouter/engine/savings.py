@@ -19,17 +19,22 @@ def baselines_of(deployments: Sequence[Deployment]) -> Baselines | None:
     return None if weak is None or strong is None else (weak, strong)
 
 
-def savings_of(baselines: Baselines | None, response: Response, trace: RouteTrace) -> Savings | None:
-    """Return the comparison for the given answer; ``None`` where a price is unknown or no attempt was made.
+def costs_of(baselines: Baselines | None, response: Response, trace: RouteTrace) -> tuple[float, float, float] | None:
+    """Return what the given answer cost, and what it would have at the strongest and the weakest, in US dollars.
 
-    Its cost is that of all attempts, rejected answers and losers of a race included: the baselines would have made one.
+    ``None`` where a price is unknown or no attempt was made.  The cost is that of all attempts, rejected answers and
+    losers of a race included: the baselines would have made one.
     """
     if baselines is None or response.cost_usd is None or not trace.attempts:
         return None
     weak, strong = baselines
-    return Savings(
-        calls=1,
-        cost_usd=sum([one.cost_usd for one in trace.attempts if one.cost_usd is not None]),
-        strong_usd=response.usage.cost_usd(strong),
-        weak_usd=response.usage.cost_usd(weak),
-    )
+    attempts = trace.attempts
+    cost_usd = response.cost_usd
+    if len(attempts) > 1:
+        cost_usd = sum([one.cost_usd for one in attempts if one.cost_usd is not None])
+    return cost_usd, response.usage.cost_usd(strong), response.usage.cost_usd(weak)
+
+
+def compared(cost_usd: float, strong_usd: float, weak_usd: float) -> Savings:
+    """Return the comparison of one answer, as observers are told it."""
+    return Savings(calls=1, cost_usd=cost_usd, strong_usd=strong_usd, weak_usd=weak_usd)

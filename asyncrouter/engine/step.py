@@ -11,7 +11,7 @@ from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.trace import AttemptKind
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # never changed, yet not frozen: that costs three times as much to make, once a call
 class Step:
     """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins.
 

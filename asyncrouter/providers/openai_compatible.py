@@ -190,6 +190,8 @@ class OpenAICompatible:
     def _encoded(self, request: Request, deployment: Deployment, *, stream: bool) -> bytes:
         """Return the request's body: the caller's parameters as they are, but for what the call itself decides."""
         preset = self._settings.preset
+        if not (stream or request.params or self._settings.params):
+            return encode({"model": deployment.model, "messages": request.messages})
         body: dict[str, Any] = {"model": "", "messages": (), **self._settings.params, **request.params}
         for rename in preset.renames:
             if rename.old in body and (rename.models is None or rename.models.match(deployment.model)):

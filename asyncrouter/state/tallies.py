@@ -52,12 +52,12 @@ class Tally:
         if response.cost_usd is not None:
             self.cost_usd += response.cost_usd
 
-    def count_savings(self, more: Savings) -> None:
-        """Add the comparison of an answer."""
-        self._compared += more.calls
-        self._compared_usd += more.cost_usd
-        self._strong_usd += more.strong_usd
-        self._weak_usd += more.weak_usd
+    def count_savings(self, cost_usd: float, strong_usd: float, weak_usd: float) -> None:
+        """Add what an answer cost, and what it would have at the strongest and the weakest deployment."""
+        self._compared += 1
+        self._compared_usd += cost_usd
+        self._strong_usd += strong_usd
+        self._weak_usd += weak_usd
 
     @property
     def savings(self) -> Savings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 SLICES = 10
@@ -11,20 +12,22 @@ SLICES = 10
 class SlidingCounts:
     """How many events of two sorts ("good" and "bad", say) the last ``window_s`` seconds saw."""
 
-    __slots__ = ("_first", "_second", "_slice_s", "_slices")
+    __slots__ = ("_first", "_number", "_second", "_slice_s", "_slices")
 
     def __init__(self, window_s: float) -> None:
         self._slice_s = window_s / SLICES
         self._slices: deque[list[float]] = deque()  # [slice number, first, second]
+        self._number = -math.inf  # of the latest slice
         self._first = 0.0
         self._second = 0.0
 
     def add(self, now: float, first: float = 0.0, second: float = 0.0) -> None:
         """Count *first* and *second* at *now*."""
         number = now // self._slice_s
-        self._forget(number)
-        if not self._slices or self._slices[-1][0] != number:
+        if number != self._number:
+            self._forget(number)
             self._slices.append([number, 0.0, 0.0])
+            self._number = number
         latest = self._slices[-1]
         latest[1] += first
         latest[2] += second
@@ -39,6 +42,7 @@ class SlidingCounts:
     def clear(self) -> None:
         """Forget everything."""
         self._slices.clear()
+        self._number = -math.inf
         self._first = self._second = 0.0
 
     def _forget(self, number: float) -> None:

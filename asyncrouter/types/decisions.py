@@ -16,6 +16,7 @@ UNKNOWN: Mapping[str, float] = {}
 Take = Literal["first", "best", "majority"]
 """What is taken of several answers: the first that the judge accepts, the one with the best score, or one of those that
 most agree with."""
+TAKES: tuple[str, ...] = get_args(Take)
 SHOWN_FROM = 0.005
 """Points below this do not appear in a reason."""
 
@@ -31,7 +32,7 @@ class Estimate:
     the vector that it looked at, where it has one: an outcome log may keep it, to learn from without the prompts.
     """
 
-    complexity: float = attrs.field()
+    complexity: float
     input_tokens: int = 0
     output_tokens: int | None = None
     source: str = ""
@@ -48,10 +49,9 @@ class Estimate:
         shown = sorted((one for one in self.contributions if one[0] >= SHOWN_FROM), reverse=True)
         return ", ".join(f"{name} {points:.2f}" for points, name in shown) or "nothing that tells of difficulty"
 
-    @complexity.validator
-    def _in_range(self, _attribute: object, value: float) -> None:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"complexity: expected a number from 0 to 1, not {value!r}")
+    def __attrs_post_init__(self) -> None:
+        if not 0.0 <= self.complexity <= 1.0:
+            raise ValueError(f"complexity: expected a number from 0 to 1, not {self.complexity!r}")
 
 
 def _all(deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
@@ -68,29 +68,19 @@ class Selection:
 
     deployments: tuple[Deployment, ...] = attrs.field(converter=_all)
     reason: str = ""
-    propensity: float = attrs.field(default=1.0)
-    parallel: int = attrs.field(default=1)
-    take: Take = attrs.field(default="first")
+    propensity: float = 1.0
+    parallel: int = 1
+    take: Take = "first"
 
-    @deployments.validator
-    def _not_empty(self, _attribute: object, value: tuple[Deployment, ...]) -> None:
-        if not value:
+    def __attrs_post_init__(self) -> None:
+        if not self.deployments:
             raise ValueError("deployments: a selection names at least one deployment; return None to decline")
-
-    @propensity.validator
-    def _is_probability(self, _attribute: object, value: float) -> None:
-        if not 0.0 < value <= 1.0:
-            raise ValueError(f"propensity: expected a probability in (0, 1], not {value!r}")
-
-    @parallel.validator
-    def _is_positive(self, _attribute: object, value: int) -> None:
-        if value < 1:
-            raise ValueError(f"parallel: expected 1 or more, not {value!r}")
-
-    @take.validator
-    def _is_known(self, _attribute: object, value: str) -> None:
-        if value not in get_args(Take):
-            raise ValueError(f"take: expected one of {', '.join(get_args(Take))}, not {value!r}")
+        if not 0.0 < self.propensity <= 1.0:
+            raise ValueError(f"propensity: expected a probability in (0, 1], not {self.propensity!r}")
+        if self.parallel < 1:
+            raise ValueError(f"parallel: expected 1 or more, not {self.parallel!r}")
+        if self.take not in TAKES:
+            raise ValueError(f"take: expected one of {', '.join(TAKES)}, not {self.take!r}")
 
 
 @attrs.frozen(kw_only=True)

@@ -47,6 +47,8 @@ class Price:
         The cached ones are part of the input ones, those of reasoning part of the output ones.  An upstream that counts
         more of a part than of the whole has left the part out of it.
         """
+        if not cached_input_tokens and not reasoning_tokens:
+            return (input_tokens * self.input + output_tokens * self.output) / 1e6
         cached_price = self.input if self.cached_input is None else self.cached_input
         reasoning_price = self.output if self.reasoning is None else self.reasoning
         fresh = input_tokens - cached_input_tokens if cached_input_tokens <= input_tokens else input_tokens

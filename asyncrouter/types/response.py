@@ -43,7 +43,7 @@ NO_USAGE = Usage()
 def usage_of(raw: Mapping[str, Any]) -> Usage | None:
     """Return the usage written in *raw* (a chat completion or a chunk), or ``None`` when there is none."""
     usage = raw.get("usage")
-    if not isinstance(usage, Mapping):
+    if type(usage) is not dict and not isinstance(usage, Mapping):  # the exact type first: a tenth of the cost
         return None
     return Usage(
         input_tokens=_count(usage, "prompt_tokens"),
@@ -55,8 +55,10 @@ def usage_of(raw: Mapping[str, Any]) -> Usage | None:
 
 
 def _count(fields: object, key: str) -> int:
-    value = fields.get(key) if isinstance(fields, Mapping) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    if type(fields) is not dict and not isinstance(fields, Mapping):
+        return 0
+    value = fields.get(key)
+    return value if type(value) is int and value > 0 else 0
 
 
 def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -98,6 +100,10 @@ class Response:
             headers=self.headers,
             allowances=self.allowances,
         )
+
+    def attach(self, trace: RouteTrace) -> None:
+        """Give an answer that nobody but the router has yet its trace; another copy would be 1 % of a routed call."""
+        object.__setattr__(self, "trace", trace)
 
     @property
     def message(self) -> Mapping[str, Any]:

@@ -67,6 +67,8 @@ def most_input_tokens(request: Request) -> float:
 
 def tool_count(request: Request) -> int:
     """Return how many tools (or functions, in the older form) *request* offers."""
+    if not request.params:
+        return 0
     tools = request.params.get("tools") or request.params.get("functions")
     return len(tools) if isinstance(tools, (list, tuple)) else 0
 
@@ -74,6 +76,8 @@ def tool_count(request: Request) -> int:
 def requested_output_tokens(request: Request) -> int | None:
     """Return the caller's own bound on the answer's tokens, ``None`` when there is none."""
     params = request.params
+    if not params:
+        return None
     for name in ("max_completion_tokens", "max_tokens"):
         value = params.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:

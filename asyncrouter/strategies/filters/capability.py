@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import ALL_CAPABILITIES, Capability, Deployment
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import has_image, tool_count
@@ -19,16 +20,24 @@ class CapabilityFilter:
     When it leaves none, no deployment of the group has all the ``capabilities`` that the request needs.
     """
 
+    _lacking: OncePerCandidates[Candidates] = attrs.field(
+        init=False, repr=False, factory=lambda: OncePerCandidates(_without_everything)
+    )
+
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, request: Request, candidates: tuple[Deployment, ...]) -> tuple[Deployment, ...] | None:
         """Return the candidates that have every capability needed; ``None`` when all have."""
-        lacking = [one for one in candidates if not one.capabilities >= ALL_CAPABILITIES]
+        lacking = self._lacking(candidates)
         if not lacking:
             return None
         needed = needed_capabilities(request)
         if all(one.capabilities >= needed for one in lacking):
             return None
         return tuple(one for one in candidates if one.capabilities >= needed)
+
+
+def _without_everything(candidates: Candidates) -> Candidates:
+    return tuple(one for one in candidates if not one.capabilities >= ALL_CAPABILITIES)
 
 
 def needed_capabilities(request: Request) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import input_tokens, most_input_tokens, requested_output_tokens
@@ -18,13 +19,17 @@ class ContextWindowFilter:
     large enough, the deployments with the largest stay, so this filter never leaves none.
     """
 
+    _windows: OncePerCandidates[list[int]] = attrs.field(
+        init=False, repr=False, factory=lambda: OncePerCandidates(_known_windows)
+    )
+
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, request: Request, candidates: tuple[Deployment, ...]) -> tuple[Deployment, ...] | None:
         """Return the candidates that hold the request; ``None`` when all do."""
-        windows = [one.context_window for one in candidates if one.context_window is not None]
+        windows = self._windows(candidates)
         if not windows:
             return None
-        smallest = min(windows)
+        smallest = windows[0]
         output = requested_output_tokens(request) or 0
         if most_input_tokens(request) + output <= smallest:
             return None
@@ -32,5 +37,9 @@ class ContextWindowFilter:
         if needed <= smallest:
             return None
         if len(windows) == len(candidates):
-            needed = min(needed, max(windows))
+            needed = min(needed, windows[-1])
         return tuple(one for one in candidates if one.context_window is None or one.context_window >= needed)
+
+
+def _known_windows(candidates: Candidates) -> list[int]:
+    return sorted(one.context_window for one in candidates if one.context_window is not None)

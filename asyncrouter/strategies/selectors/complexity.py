@@ -11,6 +11,7 @@ import attrs
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
+from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.decisions import Estimate, Selection
 from asyncrouter.types.deployments import Deployment
 
@@ -51,6 +52,9 @@ class ComplexitySelector:
     _points: tuple[float, ...] = attrs.field(init=False, repr=False)
     _cut_texts: tuple[str, ...] = attrs.field(init=False, repr=False)
     _tier_of: dict[str, int] = attrs.field(init=False, repr=False)
+    _orders: OncePerCandidates[dict[int, Candidates]] = attrs.field(
+        init=False, repr=False, factory=lambda: OncePerCandidates(lambda _candidates: {})
+    )
 
     @cuts.validator
     def _ascending(self, _attribute: object, value: Any) -> None:
@@ -81,12 +85,10 @@ class ComplexitySelector:
         """Return *candidates* from the tier that the estimate's complexity asks for."""
         complexity = estimate.complexity
         tier = bisect.bisect_right(self._points, complexity)
-        if self._tier_of:
-            ordered = self._by_name(candidates, tier)
-        elif tier:
-            ordered = _from_place(candidates, tier)
-        else:
-            ordered = candidates
+        orders = self._orders(candidates)
+        ordered = orders.get(tier)
+        if ordered is None:
+            ordered = orders[tier] = self._by_name(candidates, tier) if self._tier_of else _from_place(candidates, tier)
         return Selection(deployments=ordered, reason=self._reason(complexity, tier))
 
     def _by_name(self, candidates: tuple[Deployment, ...], tier: int) -> tuple[Deployment, ...]:
