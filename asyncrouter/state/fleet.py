@@ -252,8 +252,5 @@ class _Beside(Fleet):
         self._fleet = fleet
         self._states = fleet._states  # noqa: SLF001 - its own kind
 
-    def news(self) -> anyio.Event:
-        return self._fleet.news()
-
     def tell_news(self) -> None:
         self._fleet.tell_news()

@@ -179,9 +179,9 @@ async def test_a_filter_that_keeps_data_in_its_place_keeps_it_from_shadows_too()
 
         @hookimpl
         def asyncrouter_filter(self, request, candidates):
-            if request.metadata.get("broken"):
+            if request.metadata.get("broken") and len(candidates) == 1:
                 raise ValueError
-            return tuple(one for one in candidates if one.name != "big") if request.metadata else None
+            return tuple(one for one in candidates if one.name != "big") if "private" in request.metadata else None
 
     provider = FakeProvider()
     async with router_of(provider, plugins=[Private()]) as router:
@@ -191,6 +191,9 @@ async def test_a_filter_that_keeps_data_in_its_place_keeps_it_from_shadows_too()
         assert router.metrics().shadows["chat"].skipped == 1
         await router.generate("public")
         await anyio.sleep(1)
+        assert len(provider.calls_to("big")) == 1
+        await router.generate("hi", metadata={"broken": True})
+        assert router.metrics().plugin_failures == {"shadow": 1}
         assert len(provider.calls_to("big")) == 1
 
 
@@ -237,7 +240,8 @@ async def test_it_takes_no_slot_and_no_rate_that_somebody_wants():
 
 
 async def test_a_deployment_that_is_set_aside_gets_none():
-    provider = FakeProvider({"a": Reply(), "b": Reply(), "big": Fail(ServerError)})
+    script = {"a": Reply(), "b": Reply(), "big": [*[Fail(ServerError)] * 5, Reply()]}
+    provider = FakeProvider(script)
     async with router_of(provider, filters=[], shadow=ALL) as router:
         for _ in range(10):
             await router.generate("hi")
@@ -247,6 +251,19 @@ async def test_a_deployment_that_is_set_aside_gets_none():
         await router.generate("hi")
         await anyio.sleep(1)
         assert len(provider.calls_to("big")) == 6, "a shadow is as good a probe as a call"
+        assert router.metrics().deployments["big"].breaker == "closed"
+
+
+@pytest.mark.parametrize("limits", [{"concurrency": 1}, {"rpm": 1}])
+async def test_of_two_that_are_drawn_at_once_the_second_begins_only_where_there_is_room(limits):
+    provider, seen = FakeProvider({"a": Reply(), "b": Reply(), "big": Slow(5, Reply(usage=USAGE))}), Seen()
+    async with router_of(provider, big={**PRICE, "limits": limits}, plugins=[seen]) as router:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(router.generate, "hi")
+        await anyio.sleep(10)
+        assert router.metrics().shadows["chat"] == ShadowMetrics(calls=1, skipped=1, cost_usd=pytest.approx(COST))
+    assert len(provider.calls_to("big")) == len(seen.shadows) == 1
 
 
 async def test_a_stream_that_was_read_to_its_end_gets_a_plain_one():

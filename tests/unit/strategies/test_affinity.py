@@ -434,6 +434,48 @@ async def test_when_nobody_can_read_it_the_call_ends_with_a_typed_error():
             assert [one.deployment for one in caught.value.trace.attempts] == ["b"]
 
 
+# What is none of it
+
+
+async def test_an_answer_that_nobody_selected_for_teaches_nothing():
+    class Cache:
+        answer = None
+
+        @hookimpl
+        async def asyncrouter_around_request(self, call, request):
+            self.answer = self.answer or await call(request)
+            return self.answer
+
+    async with router_of(plugins=[Cache()]) as router:
+        for complexity in (0.9, 0.1):
+            assert (await router.generate("hi", complexity=complexity)).deployment == "b"
+        (affinity,) = router._assembler.affinities.values()
+        assert [one.floor for one in affinity._sessions.values()] == [1]
+
+
+async def test_who_answered_in_a_fallback_group_is_not_its_home():
+    config = {
+        "router": {"default": "chat"},
+        "providers": {"fake": FakeProvider({"a": [answer(), Fail(ServerError), answer()], "b": answer()})},
+        "deployments": {name: {"provider": "fake", "model": name} for name in "ab"},
+        "groups": {
+            "chat": {"deployments": ["a"], "fallbacks": ["spare"], "affinity": {}, "retry": "none"},
+            "spare": {"deployments": ["b"]},
+        },
+    }
+    async with Router.from_config(config) as router:
+        replies = [await router.generate("hi", session="s") for _ in range(3)]
+    assert [one.deployment for one in replies] == ["a", "b", "a"]
+    assert replies[2].trace.selection.reason.startswith("session stays with a")
+
+
+def test_messages_that_json_cannot_hold_are_told_apart_as_far_as_can_be():
+    odd = {"role": "user", "content": "a", "x": object()}
+    assert prefixes_of(request_of(odd)) == prefixes_of(request_of({**odd, "x": object()}))
+    unkeyed = {"role": "user", "content": "a", 1: 2}
+    assert prefixes_of(request_of(unkeyed))[0].digest != prefixes_of(request_of(dict(unkeyed)))[0].digest
+
+
 # Bounds, configurations
 
 

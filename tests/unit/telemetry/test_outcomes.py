@@ -115,6 +115,25 @@ async def test_what_the_estimator_said_is_kept(path):
     assert (without.features, having.features) == ((), (0.5, -2.0, 65504.0))
 
 
+async def test_a_call_that_ends_before_anything_was_decided_is_a_row(path):
+    class No:
+        @hookimpl
+        async def asyncrouter_around_request(self, call, request):
+            raise ServerError("no", deployment="a")
+
+    async with fake_router(plugins=[No(), OutcomeLog(path=path)]) as router:
+        with pytest.raises(ServerError):
+            await router.generate(PROMPT)
+    (row,) = read_calls(path)
+    assert (row.outcome, row.error, row.complexity, row.ranking, row.chosen) == (
+        "failed",
+        "ServerError",
+        None,
+        (),
+        None,
+    )
+
+
 async def test_a_stream_is_one_row(path):
     async with fake_router(Reply(ANSWER), plugins=[OutcomeLog(path=path)]) as router, router.stream(PROMPT) as stream:
         assert [chunk async for chunk in stream]
@@ -256,6 +275,33 @@ def test_a_file_that_cannot_be_written_is_tried_again(path, monkeypatch):
     one = writer(path)
     one.put(call())
     assert tried.wait(10)
+    one.close()
+    assert [row.id for row in read_calls(path)] == ["r0"]
+
+
+def test_a_commit_that_fails_half_way_writes_nothing_and_loses_nothing(path):
+    one = writer(path)
+    connection = open_for_writing(path)
+    one._unwritten = [(call(0), None), (writing.Feedback("r0", 1.0, 0.5), None)]
+    one._prune = lambda _connection: (_ for _ in ()).throw(sqlite3.OperationalError("database or disk is full"))
+    with pytest.raises(sqlite3.OperationalError):
+        one._commit(connection)
+    assert list(read_calls(path)) == []
+    del one._prune
+    one._commit(connection)
+    assert [(row.id, row.feedback) for row in read_calls(path)] == [("r0", 0.5)]
+    assert connection.execute("SELECT COUNT(*) FROM feedback").fetchone() == (1,)
+    connection.close()
+
+
+def test_another_process_that_holds_the_file_is_waited_for(path):
+    open_for_writing(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    one = writer(path)
+    one.put(call())
+    other.execute("COMMIT")
+    other.close()
     one.close()
     assert [row.id for row in read_calls(path)] == ["r0"]
 
