@@ -13,7 +13,7 @@ MANIFESTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml 
 # What needs no tracing for the coverage and would take twice as long by it, in two halves of about the same length.
 UNTRACED_FIRST := plugins tests/integration/test_demo.py tests/demo_plugin
 UNTRACED_SECOND := tests/faults tests/property tests/test_pipeline_oracle.py tests/unit/lab/test_scenarios.py \
-	tests/unit/testing/test_builtin_contracts.py tests/integration/test_benchmark_failures.py \
+	tests/unit/testing/test_builtin_contracts.py tests/integration/test_benchmark_failures.py tests/integration/test_benchmark_sessions.py \
 	tests/integration/test_example_model_fallback.py tests/integration/routing/test_adaptive.py \
 	tests/integration/routing/test_cancellation.py
 

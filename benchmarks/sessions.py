@@ -8,6 +8,7 @@ are told in the usage and priced so.  Conversations begin with one of four syste
 for a stretch.  What the policies see of that is the same for all, and noisy, as estimates are.  Nothing here says how
 good an answer is: "strong enough" is the share of requests that went to a model of the tier that their stretch asks
 for, or above.  Each policy is run with six pairs of cut points, so that its cost can be read at the same such share.
+Then the same conversations over three regions of one model, each in turn.
 """
 
 from __future__ import annotations
@@ -149,35 +150,69 @@ class Result:
     strong_enough: float
 
 
-async def run(kind: str, policy: str, shift: float, conversations: int, seed: int) -> Result:
-    """Hold the conversations, each in its own time, under one policy."""
-    upstream, prices = CachingUpstream(), KINDS[kind].prices
-    cuts = [cut + shift for cut in CUTS]
+@attrs.frozen(kw_only=True)
+class Held:
+    """What came of the conversations: cost, calls as input tokens and those of them from a cache, who answered."""
+
+    cost_usd: float
+    calls: Sequence[tuple[int, int]]
+    answered: Sequence[Sequence[tuple[float, str]]]
+
+    @property
+    def cached(self) -> float:
+        """The share of input tokens that came from a cache."""
+        return sum(cached for _, cached in self.calls) / sum(tokens for tokens, _ in self.calls)
+
+    @property
+    def switches(self) -> float:
+        """Changes of the deployment in a conversation."""
+        pairs = (pair for one in self.answered for pair in itertools.pairwise(one))
+        return sum(a[1] != b[1] for a, b in pairs) / len(self.answered)
+
+
+async def hold(
+    kind: str, deployments: Mapping[str, Mapping[str, Any]], group: Mapping[str, Any], conversations: int, seed: int
+) -> Held:
+    """Hold the conversations, each in its own time, in one group of *deployments*."""
+    upstream = CachingUpstream()
     config = {
         "providers": {"fake": upstream.provider},
-        "deployments": {name: {"provider": "fake", "model": name, "price": price} for name, price in prices.items()},
-        "groups": {
-            "chat": {"deployments": list(prices), "select": {"use": "complexity", "cuts": cuts}, **POLICIES[policy]}
-        },
+        "deployments": {name: {"provider": "fake", **one} for name, one in deployments.items()},
+        "groups": {"chat": {"deployments": list(deployments), **group}},
     }
     chance = random.Random(seed)  # noqa: S311 - a seed repeats the run
     drawn = [(conversation(KINDS[kind], chance), chance.uniform(0, 3600)) for _ in range(conversations)]
     async with Router.from_config(config, seed=seed) as router:
         async with asyncio.TaskGroup() as tasks:
-            held = [tasks.create_task(_converse(router, one, start)) for one, start in drawn]
+            held = [tasks.create_task(_converse(router, *one)) for one in drawn]
         cost_usd = router.metrics().total.cost_usd
-    answered = [[(level, list(prices).index(name)) for level, name in task.result()] for task in held]
-    flat = list(itertools.chain(*answered))
+    return Held(cost_usd=cost_usd, calls=upstream.calls, answered=[task.result() for task in held])
+
+
+async def run(kind: str, policy: str, shift: float, conversations: int, seed: int) -> Result:
+    """Hold the conversations under one policy over three models."""
+    prices = KINDS[kind].prices
+    deployments = {name: {"model": name, "price": price} for name, price in prices.items()}
+    select = {"use": "complexity", "cuts": [cut + shift for cut in CUTS]}
+    held = await hold(kind, deployments, {"select": select, **POLICIES[policy]}, conversations, seed)
+    tiers = [(level, list(prices).index(name)) for one in held.answered for level, name in one]
     return Result(
         kind=kind,
         policy=policy,
         shift=shift,
-        cost_usd=cost_usd,
-        cached=sum(cached for _, cached in upstream.calls) / sum(tokens for tokens, _ in upstream.calls),
-        switches=sum(a[1] != b[1] for one in answered for a, b in itertools.pairwise(one)) / len(answered),
-        by_tier=tuple(sum(tier == place for _, tier in flat) / len(flat) for place in range(len(prices))),
-        strong_enough=sum(tier >= sum(level >= cut for cut in CUTS) for level, tier in flat) / len(flat),
+        cost_usd=held.cost_usd,
+        cached=held.cached,
+        switches=held.switches,
+        by_tier=tuple(sum(tier == place for _, tier in tiers) / len(tiers) for place in range(len(prices))),
+        strong_enough=sum(tier >= sum(level >= cut for cut in CUTS) for level, tier in tiers) / len(tiers),
     )
+
+
+async def run_regions(kind: str, policy: str, conversations: int, seed: int) -> Held:
+    """Hold the conversations over three deployments of one model, each in turn."""
+    model, price = list(KINDS[kind].prices.items())[1]
+    deployments = {f"region-{number}": {"model": model, "price": price} for number in range(3)}
+    return await hold(kind, deployments, {"select": "round_robin", **POLICIES[policy]}, conversations, seed)
 
 
 async def _converse(router: Router, conversation: tuple[str, list[Turn]], start: float) -> list[tuple[float, str]]:
@@ -228,6 +263,16 @@ def rows(results: Sequence[Result]) -> Iterator[str]:
         yield f"| {kind} | {policy} | {told} | {middle.cached:.0%} | {middle.switches:.2f} |"
 
 
+def region_rows(held: Mapping[tuple[str, str], Held]) -> Iterator[str]:
+    """Yield a Markdown table of the runs over three regions, by kind of conversation and policy."""
+    yield "| three regions of one model, each in turn | policy | USD | input cached | switches a conversation |"
+    yield "|---|---|---|---|---|"
+    for (kind, policy), one in held.items():
+        base = held[kind, next(iter(POLICIES))].cost_usd
+        change = "" if one.cost_usd == base else f" ({one.cost_usd / base - 1:+.0%})"
+        yield f"| {kind} | {policy} | {one.cost_usd:.2f}{change} | {one.cached:.0%} | {one.switches:.2f} |"
+
+
 def plot(results: Sequence[Result], path: Path) -> None:
     """Draw for each kind of conversation the cost of the policies over the share that was strong enough."""
     from matplotlib.figure import Figure
@@ -253,13 +298,22 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
+    regions = {
+        (kind, policy): run_virtual(run_regions, kind, policy, options.conversations, options.seed)
+        for kind, policy in itertools.product(KINDS, list(POLICIES)[:2])
+    }
     results = []
     for kind, policy, shift in itertools.product(KINDS, POLICIES, SHIFTS):
         print(f"{kind}: {policy}, cut points {shift:+.2f}", file=sys.stderr)
         results.append(run_virtual(run, kind, policy, shift, options.conversations, options.seed))
     if options.plot:
         plot(results, options.plot)
-    print(json.dumps([attrs.asdict(one) for one in results]) if options.json else "\n".join(rows(results)))
+    if options.json:
+        told = [{"kind": kind, "policy": policy, "cost_usd": one.cost_usd, "cached": one.cached}
+                for (kind, policy), one in regions.items()]  # fmt: skip
+        print(json.dumps({"models": [attrs.asdict(one) for one in results], "regions": told}))
+    else:
+        print("\n".join([*rows(results), "", *region_rows(regions)]))
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from asyncrouter.testing import run_virtual
 
-PATH = Path(__file__).parents[3] / "benchmarks" / "sessions.py"
+PATH = Path(__file__).parents[2] / "benchmarks" / "sessions.py"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ async def test_the_upstreams_cache_is_that_of_the_description(sessions, monkeypa
     assert cached(a, "z" * 4 * 1000) == cached(a, "z" * 4 * 1000) == 0, "short of 1024 tokens"
     monkeypatch.setattr(sessions, "TTL_S", -1.0)
     assert cached(a, long) == 0
+
+
+def test_over_regions_of_one_model_affinity_keeps_the_caches(sessions):
+    plain, affine = (
+        run_virtual(sessions.run_regions, "chat, Claude 4.5", policy, 20, 1) for policy in list(sessions.POLICIES)[:2]
+    )
+    assert affine.cost_usd < 0.85 * plain.cost_usd
+    assert affine.cached > plain.cached + 0.05
+    assert affine.switches < plain.switches / 4, "it leaves for a region whose cache still holds the system prompt"
 
 
 def test_costs_are_read_between_two_runs(sessions):
