@@ -55,7 +55,7 @@ def usage_of(raw: Mapping[str, Any]) -> Usage | None:
 
 
 def _count(fields: object, key: str) -> int:
-    if type(fields) is not dict and not isinstance(fields, Mapping):
+    if fields is None or (type(fields) is not dict and not isinstance(fields, Mapping)):
         return 0
     value = fields.get(key)
     return value if type(value) is int and value > 0 else 0
