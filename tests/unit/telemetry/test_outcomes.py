@@ -24,7 +24,7 @@ from asyncrouter.telemetry.outcomes import (
     record_feedback,
 )
 from asyncrouter.telemetry.outcomes import writer as writing
-from asyncrouter.telemetry.outcomes.schema import VERSION, call_of, open_for_writing, row_of
+from asyncrouter.telemetry.outcomes.schema import BUSY_S, VERSION, call_of, open_for_writing, row_of
 from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, fake_router, virtual_backend
 from asyncrouter.types.errors import AuthenticationFailed
 from asyncrouter.types.response import Usage
@@ -292,6 +292,21 @@ def test_a_commit_that_fails_half_way_writes_nothing_and_loses_nothing(path):
     assert [(row.id, row.feedback) for row in read_calls(path)] == [("r0", 0.5)]
     assert connection.execute("SELECT COUNT(*) FROM feedback").fetchone() == (1,)
     connection.close()
+
+
+async def test_calls_go_on_while_another_process_holds_the_file(path):
+    log = OutcomeLog(path=path)
+    async with fake_router(plugins=[log]) as router:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        before = time.monotonic()
+        for _ in range(100):
+            await router.generate("hi")
+        assert time.monotonic() - before < BUSY_S
+        assert list(read_calls(path)) == []
+        other.execute("COMMIT")
+        other.close()
+    assert (len(list(read_calls(path))), log.dropped) == (100, 0)
 
 
 def test_another_process_that_holds_the_file_is_waited_for(path):
