@@ -244,6 +244,26 @@ async def test_nothing_stays_set_aside(step, streamed):
         assert await held(r) == 0.0
 
 
+async def test_a_plugin_may_make_the_same_call_twice_at_once():
+    class Twice:
+        @hookimpl(tryfirst=True)
+        async def asyncrouter_around_request(self, call, request):
+            answers = []
+
+            async def one():
+                answers.append(await call(request))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one)
+                tasks.start_soon(one)
+            return answers[0]
+
+    async with router(Slow(1.0, Reply(usage=TOKENS)), plugins=[Twice()]) as r:
+        await r.generate("hi", max_tokens=1000)
+        assert await held(r) == 0.0
+        assert spent(r) == pytest.approx(0.02)
+
+
 async def test_a_stream_is_paid_for():
     async with router(Reply(usage=TOKENS), 0.0101) as r:
         async with r.stream("hi", max_tokens=1000) as stream:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.hooks.specs import AttemptCall, Call
@@ -46,7 +46,7 @@ class BudgetedSelector:
         self._downgrades = downgrades
         self._ledger: Ledger | None = None
         self._chosen: dict[str, Hold | None] = {}
-        self._under_way: dict[tuple[str, str], Hold] = {}
+        self._under_way: dict[tuple[str, str], list[Hold]] = {}
 
     # ------------------------------------------------------------------ the choice
 
@@ -83,26 +83,18 @@ class BudgetedSelector:
     @hookimpl
     async def asyncrouter_around_request(self, call: Call, request: Request) -> Response:
         """Let the choice set money aside, and give back what is left of it in the end."""
-        self._chosen[request.id] = None
-        try:
+        with self._open(request):
             return await call(request)
-        finally:
-            self._give_back(request)
-            del self._chosen[request.id]
 
     @hookimpl
     async def asyncrouter_around_request_stream(
         self, chunks: AsyncIterator[Chunk], request: Request
     ) -> AsyncIterator[Chunk]:
         """Do the same for a stream."""
-        self._chosen[request.id] = None
-        try:
+        with self._open(request):
             async with aclosing(chunks):  # type: ignore[type-var]
                 async for chunk in chunks:
                     yield chunk
-        finally:
-            self._give_back(request)
-            del self._chosen[request.id]
 
     @hookimpl
     async def asyncrouter_around_attempt(self, call: AttemptCall, request: Request, deployment: Deployment) -> Response:
@@ -124,11 +116,21 @@ class BudgetedSelector:
     def asyncrouter_observe(self, event: Event) -> None:
         """Count what an attempt took, and learn from answers and feedback."""
         if isinstance(event, AttemptFinished):
-            hold = self._under_way.pop((event.request.id, event.attempt.deployment), None)
-            if hold is not None and self._ledger is not None:
-                self._ledger.settle(hold, charged_usd(event.attempt, hold.usd))
+            self._end(event.request, event.attempt)
         else:
             self._expectations.learn(event)
+
+    @contextmanager
+    def _open(self, request: Request) -> Iterator[None]:
+        if request.id in self._chosen:  # a plugin makes the same call twice at once: its attempts set aside enough
+            yield
+            return
+        self._chosen[request.id] = None
+        try:
+            yield
+        finally:
+            self._give_back(request)
+            del self._chosen[request.id]
 
     def _begin(self, request: Request, deployment: Deployment) -> None:
         """Set aside what one call may take, first of all the money that the choice has set aside."""
@@ -141,7 +143,17 @@ class BudgetedSelector:
         shortage = ledger.shortage(request, usd)
         if shortage is not None:
             raise InvalidRequest(_told(shortage, usd), deployment=deployment.name, disposition=Disposition.FALLBACK)
-        self._under_way[request.id, deployment.name] = ledger.reserve(request, usd)
+        self._under_way.setdefault((request.id, deployment.name), []).append(ledger.reserve(request, usd))
+
+    def _end(self, request: Request, attempt: Attempt) -> None:
+        """Count what an attempt has cost in place of what was set aside for it."""
+        key = (request.id, attempt.deployment)
+        holds = self._under_way.get(key)
+        if holds and self._ledger is not None:
+            hold = holds.pop()
+            self._ledger.settle(hold, charged_usd(attempt, hold.usd))
+            if not holds:
+                del self._under_way[key]
 
     def _give_back(self, request: Request) -> None:
         hold = self._chosen.get(request.id)
