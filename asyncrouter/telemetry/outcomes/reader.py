@@ -51,10 +51,11 @@ def record_feedback(path: str | os.PathLike[str], request_id: str, score: float)
     """Write *score*, from 0 to 1, for the request of that id: feedback that comes days later, or in another process.
 
     The id is the answer's ``trace.request_id``.  Waits for the disk.  Raises ``ValueError`` for another score,
-    :class:`~asyncrouter.types.errors.ConfigError` when *path* is another file.
+    :class:`~asyncrouter.types.errors.ConfigError` when *path* is no outcome log.
     """
     if not 0.0 <= score <= 1.0:
         raise ValueError(f"score: expected a number from 0 to 1, not {score!r}")
+    open_for_reading(path).close()  # a wrong path is told, and not made a log of
     connection = open_for_writing(path)
     try:
         connection.execute(

@@ -177,6 +177,9 @@ async def test_feedback_arrives_later_and_the_latest_counts(path):
     assert [one.feedback for one in read_calls(path)] == [0.75, 1.0]
     with pytest.raises(ValueError, match="score"):
         record_feedback(path, "x", 1.5)
+    with pytest.raises(ConfigError, match="no such file"):
+        record_feedback(path.with_suffix(".sqilte"), "x", 1.0)
+    assert not path.with_suffix(".sqilte").exists()
 
 
 # Privacy
