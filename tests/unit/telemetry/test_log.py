@@ -179,6 +179,23 @@ async def test_the_price_and_the_waits_are_told(lines):
     assert fields["attempts"] == ["a failed", "a ok"]
 
 
+async def test_cost_is_told_beside_what_the_strongest_and_the_weakest_would_have_cost(lines):
+    config = {
+        "router": {"plugins": [logging(lines)]},
+        "providers": {"fake": FakeProvider()},
+        "deployments": {
+            name: {"provider": "fake", "model": name, "price": {"input": price, "output": price}}
+            for name, price in (("a", 1), ("b", 5), ("c", 20))
+        },
+        "groups": {"chat": {"deployments": ["a", "b", "c"], "select": {"use": "complexity", "cuts": [0.3, 0.6]}}},
+    }
+    async with Router.from_config(config) as router:
+        await router.generate(PROMPT, complexity=0.5)
+    ((_level, fields),) = lines.requests
+    told = [fields[name] for name in ("weak_usd", "cost_usd", "strong_usd")]
+    assert told == pytest.approx([15e-6, 75e-6, 300e-6])
+
+
 async def test_a_stream_is_one_line_too(lines):
     async with router_of(Reply(ANSWER), plugins=[logging(lines)]) as router, router.stream(PROMPT) as stream:
         assert [chunk async for chunk in stream]
