@@ -95,7 +95,8 @@ class Assembler:
     """Makes routes of plans, with the router's own plugins registered in each.
 
     ``in_flight`` are the calls under way in its routes; ``affinities`` know the conversations, by the path of their
-    plan.  What *before* has made alike of providers and affinities is taken over.
+    plan, ``shadow_budgets`` what shadows may take, by group.  What *before* has made alike of all these and of the
+    providers is taken over.
     """
 
     def __init__(self, catalogue: Catalogue, registry: Registry, fleet: Fleet, before: Assembler | None = None) -> None:
@@ -109,6 +110,7 @@ class Assembler:
         self._named: dict[str, GroupPlan] = {}
         self._hedges: dict[str, Hedge] = {}
         self.affinities: dict[str, SessionAffinity] = dict(before.affinities) if before else {}
+        self.shadow_budgets: dict[str, ShadowBudget] = dict(before.shadow_budgets) if before else {}
 
     def check(self, plugins: Iterable[StrategySpec], outcomes: StrategySpec | None = None) -> None:
         """Make everything that the configuration names; raise one :class:`ConfigError` with all that is wrong."""
@@ -190,6 +192,7 @@ class Assembler:
         shadow = next((one.instance for one in self.strategies(plan) if isinstance(one.instance, Shadow)), None)
         if shadow is not None:
             self._fleet.add((shadow.deployment,))
+            self._fleet.shadows[plan.group.name] = self.shadow_budgets[plan.group.name]
             alone = attrs.evolve(plan.group, deployments=(shadow.deployment,))
             shadow.bind(route, make_route(alone, route.pipeline, self.providers, self.in_flight))
 
@@ -201,9 +204,9 @@ class Assembler:
             raise ConfigError(
                 faults=[ConfigFault(f"{plan.path}.shadow.usd_per_hour", problem, "give it a price, or leave this out")]
             )
-        budget = self._fleet.shadows.get(plan.group.name)
+        budget = self.shadow_budgets.get(plan.group.name)
         if budget is None or budget.settings != settings:
-            budget = self._fleet.shadows[plan.group.name] = ShadowBudget(settings)
+            budget = self.shadow_budgets[plan.group.name] = ShadowBudget(settings)
         return Shadow(deployment, budget, self._fleet, self.catalogue.router.seed)
 
     def _hedge(self, plan: GroupPlan) -> Hedge | None:

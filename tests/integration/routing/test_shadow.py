@@ -160,6 +160,36 @@ async def test_two_versions_and_agents_share_the_money():
     assert len(provider.calls_to("big")) == 2
 
 
+async def test_another_configuration_shares_them_and_one_that_is_refused_changes_nothing():
+    provider = FakeProvider(Reply(usage=USAGE))
+
+    def config(**shadow):
+        return {
+            "providers": {"fake": provider},
+            "deployments": {name: {"provider": "fake", "model": name, **PRICE} for name in ("a", "big")},
+            "groups": {"chat": {"deployments": ["a"], "shadow": {**ALL, **shadow}}},
+        }
+
+    async with Router.from_config(config(usd_per_hour=2.5 * COST)) as router:
+        for _ in range(2):
+            await router.generate("hi")
+            await anyio.sleep(1)
+        await router.reconfigure(config(usd_per_hour=2.5 * COST))
+        await router.generate("hi")
+        assert router.metrics().shadows["chat"].calls == 2
+        assert router.metrics().shadows["chat"].skipped == 1
+        refused = config(usd_per_hour=100.0)
+        refused["groups"]["chat"]["select"] = "no such selector"
+        with pytest.raises(ConfigError):
+            await router.reconfigure(refused)
+        await router.generate("hi")
+        assert router.metrics().shadows["chat"].skipped == 2
+        await router.reconfigure(config(usd_per_hour=100.0))
+        await router.generate("hi")
+        await anyio.sleep(1)
+    assert len(provider.calls_to("big")) == 3
+
+
 async def test_an_answer_of_its_own_deployment_and_what_must_not_be_done_twice_get_none():
     provider = FakeProvider()
     async with router_of(provider, shadow={**ALL, "deployment": "a"}) as router:
