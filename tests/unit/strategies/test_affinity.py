@@ -305,6 +305,22 @@ async def test_tiers_can_be_named():
         assert (await held(router, 0.5, 0.5, first="other"))[0] == "cc"
 
 
+async def test_a_streamed_request_is_a_part_of_its_conversation():
+    async with router_of() as router:
+        messages = [user(LONG)]
+        async with router.stream(messages, complexity=0.9) as stream:
+            text = "".join([chunk.text async for chunk in stream])
+        reply = await router.generate([*messages, assistant(text), user("?")], complexity=0.1)
+    assert (stream.response.deployment, reply.deployment) == ("b", "b")
+
+
+async def test_a_stream_that_is_left_early_teaches_nothing():
+    async with router_of() as router:
+        async with router.stream("hi", complexity=0.9, session="s") as stream:
+            await anext(aiter(stream))
+        assert (await router.generate("hi", complexity=0.1, session="s")).deployment == "a"
+
+
 async def test_an_answer_that_was_rejected_raises_the_session():
     class Strict:
         @hookimpl
