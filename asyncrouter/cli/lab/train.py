@@ -60,21 +60,30 @@ def train(
     check_folder(out)
     from asyncrouter.assembler import builtin_registry
     from asyncrouter.lab.outcomes import concat, load
+    from asyncrouter.lab.outcomes.loading import is_log
+    from asyncrouter.lab.replay.filling import learnable
     from asyncrouter.lab.training import NamedTrainer
 
     with telling(), bars() as bar:
-        tables = [load(file, strong=strong, weak=weak, prices=prices) for file in files]
+        read = [
+            learnable(file, strong, weak, seed)
+            if is_log(file)
+            else (load(file, strong=strong, weak=weak, prices=prices), 0)
+            for file in files
+        ]
+        tables = [table for table, _filled in read]
         trainer = NamedTrainer(name, options, builtin_registry())
         model = trainer.train(concat(tables), seed=seed, prior=prior, progress=bar("training"))
         try:
             out.write_bytes(bytes(model))
         except OSError as error:
             raise click.FileError(str(out), error.strerror) from error
-    print_table(("trained on", "rows", "groups", "both known", "strong", "weak"), [_row(table) for table in tables])
+    columns = ("trained on", "rows", "groups", "both known", "strong", "weak")
+    print_table(columns, [_row(table, filled) for table, filled in read])
     click.echo(f"{out}: a model of {model.estimator}, {len(bytes(model)):,} bytes", err=True)
 
 
-def _row(table: Outcomes) -> tuple[str, ...]:
-    known = sum(gain == gain for gain in table.gain)  # noqa: PLR0124 - nan is not itself
+def _row(table: Outcomes, filled: int) -> tuple[str, ...]:
+    known = sum(gain == gain for gain in table.gain) - filled  # noqa: PLR0124 - nan is not itself
     counts = (len(table), len(set(table.groups)), known)
     return table.sources[0], *(f"{count:,}" for count in counts), table.strong, table.weak

@@ -27,7 +27,7 @@ def reward_of(call: LoggedCall) -> float | None:
 
 
 @attrs.define
-class _Row:
+class Answers:
     """One request: what is known of the answers of each deployment, shadows and rejected answers among them."""
 
     call: LoggedCall
@@ -46,6 +46,25 @@ class _Row:
             self.scores[call.deployment] = reward
 
 
+def answers_in(path: Path) -> list[Answers]:
+    """Return the requests in the log at *path* of which somebody has said how well they went.
+
+    Raises :class:`~asyncrouter.types.errors.ConfigError` when it is another file.
+    """
+    rows: dict[str, Answers] = {}
+    shadows: list[LoggedCall] = []
+    for call in read_calls(path):
+        if call.shadow_of is None:
+            rows[call.id] = Answers(call)
+            rows[call.id].learn(call)
+        else:
+            shadows.append(call)
+    for shadow in shadows:
+        if shadow.shadow_of in rows:
+            rows[shadow.shadow_of].learn(shadow)
+    return [row for row in rows.values() if row.scores]
+
+
 def read_log(path: Path) -> Outcomes:
     """Return the outcomes in the log at *path*: a row a request, a model for each deployment, ``nan`` where unasked.
 
@@ -53,21 +72,11 @@ def read_log(path: Path) -> Outcomes:
     and ``features`` hold the estimators' vectors.  Rows of one session are one group.  Raises
     :class:`~asyncrouter.types.errors.ConfigError` when it is another file.
     """
-    rows: dict[str, _Row] = {}
-    shadows: list[LoggedCall] = []
-    for call in read_calls(path):
-        if call.shadow_of is None:
-            rows[call.id] = _Row(call)
-            rows[call.id].learn(call)
-        else:
-            shadows.append(call)
-    for shadow in shadows:
-        if shadow.shadow_of in rows:
-            rows[shadow.shadow_of].learn(shadow)
-    return _table([row for row in rows.values() if row.scores], path.name)
+    return table_of(answers_in(path), path.name)
 
 
-def _table(rows: list[_Row], source: str) -> Outcomes:
+def table_of(rows: list[Answers], source: str) -> Outcomes:
+    """Return *rows* as outcomes of the file *source*."""
     models = tuple(dict.fromkeys(name for row in rows for name in (*row.call.ranking, *row.scores)))
     prompts = tuple(row.call.prompt or "" for row in rows)
     has_costs = any(row.costs for row in rows)
@@ -93,3 +102,12 @@ def features_of(calls: list[LoggedCall]) -> Floats | None:
     if width == 0:
         return None
     return np.array([call.features if len(call.features) == width else (np.nan,) * width for call in calls])
+
+
+def known_before(calls: list[LoggedCall]) -> Floats:
+    """Return what is known of each call before it is decided: complexity, length, and the vector where logged."""
+    complexities = np.array([0.5 if call.complexity is None else call.complexity for call in calls])
+    lengths = np.log1p([call.expected_input_tokens for call in calls])
+    hand = np.stack([complexities, complexities**2, lengths], axis=1)
+    vectors = features_of(calls)
+    return hand if vectors is None else np.hstack([hand, np.nan_to_num(vectors)])

@@ -13,8 +13,7 @@ from asyncrouter.config.schema import RouterConfig
 from asyncrouter.lab.evaluation.bootstrap import Resampling
 from asyncrouter.lab.evaluation.measuring import Measured
 from asyncrouter.lab.outcomes.files import Progress, ignored
-from asyncrouter.lab.outcomes.logs import features_of, reward_of
-from asyncrouter.lab.outcomes.table import Floats
+from asyncrouter.lab.outcomes.logs import known_before, reward_of
 from asyncrouter.lab.replay.decisions import decisions
 from asyncrouter.lab.replay.values import Weighed, estimate, learn, weigh
 from asyncrouter.telemetry.outcomes import LoggedCall, lost_rows, read_calls
@@ -129,18 +128,9 @@ def _estimates(
         return None
     kept, names = [call for call, _name, _result in known], [name for _call, name, _result in known]
     results = np.array([result for _call, _name, result in known], dtype=float)
-    model = learn(_features(kept), results, list(map(_choice, kept)), names, resampling.seed)
+    model = learn(known_before(kept), results, list(map(_choice, kept)), names, resampling.seed)
     groups = [call.session or call.id for call in kept]
     return estimate(results, _weigh(kept, names, clip).weights, model, groups, resampling)
-
-
-def _features(calls: Sequence[LoggedCall]) -> Floats:
-    """Return what is known of each call before it is decided: complexity, length, and the vector where logged."""
-    complexities = np.array([0.5 if call.complexity is None else call.complexity for call in calls])
-    lengths = np.log1p([call.expected_input_tokens for call in calls])
-    hand = np.stack([complexities, complexities**2, lengths], axis=1)
-    vectors = features_of(list(calls))
-    return hand if vectors is None else np.hstack([hand, np.nan_to_num(vectors)])
 
 
 def _warnings(calls: Sequence[LoggedCall], weighed: Weighed, quality_calls: int, clip: float) -> list[str]:

@@ -74,23 +74,29 @@ class Model:
 
 
 def learn(features: Floats, results: Floats, logged: Sequence[str], target: Sequence[str], seed: int) -> Model:
-    """Return the expected results by a ridge regression for each deployment on *features*, shape (calls, any).
+    """Return the results that the log teaches to expect of *logged* and of *target*; see :func:`expectations`."""
+    names = sorted({*logged, *target})
+    expected = expectations(features, results, logged, names, seed)
+    asked, wanted = ([names.index(name) for name in choices] for choices in (logged, target))
+    every = np.arange(len(results))
+    return Model(expected[every, asked], expected[every, wanted])
 
-    Each call's expectation comes from the other :data:`PARTS` of the log.  Of a deployment that the log seldom asked,
-    the mean of all its results there stands in.
+
+def expectations(features: Floats, results: Floats, logged: Sequence[str], names: Sequence[str], seed: int) -> Floats:
+    """Return what is to be expected of each deployment of *names* for each call, shape (calls, names).
+
+    A ridge regression for each deployment on *features*, shape (calls, any); each call's expectation comes from the
+    other :data:`PARTS` of the log.  Of a deployment that the others never asked, the mean of all stands in.
     """
     parts = np.random.default_rng(seed).integers(PARTS, size=len(results))
-    names = sorted({*logged, *target})
-    asked = np.array([names.index(name) for name in logged])
-    wanted = np.array([names.index(name) for name in target])
+    asked = np.array([names.index(name) if name in names else -1 for name in logged])
     expected = np.empty((len(results), len(names)))
     for part in range(PARTS):
         held, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
         for place in range(len(names)):
             rows = others[asked[others] == place]
             expected[held, place] = _ridge(features, results, rows, held, float(results.mean()))
-    every = np.arange(len(results))
-    return Model(expected[every, asked], expected[every, wanted])
+    return expected
 
 
 def _ridge(features: Floats, results: Floats, rows: Indices, held: Indices, otherwise: float) -> Floats:

@@ -21,12 +21,14 @@ LEAST = 0.005
 class SemanticEstimator:
     """Complexity learned from outcomes: how much better a strong model's answer is expected to be; needs numpy.
 
-    ``model`` is the path of a model file that ``lab train`` wrote, or "default" for the one that comes with the plugin.
+    ``model`` is the path of a model file that ``lab train`` wrote, or "default" for the one that comes with the plugin;
+    ``learned_from`` holds the digests of the prompts that it was trained on.
     Raises :class:`~asyncrouter.ConfigError` when there is no such model, or a damaged one.
     """
 
     def __init__(self, *, model: str = DEFAULT) -> None:
         self._model = Model.load(model)
+        self.learned_from = self._model.learned_from
 
     @hookimpl
     def asyncrouter_estimate(self, request: Request) -> Estimate:

@@ -31,6 +31,7 @@ class Model:
     prior_weight: float
     centre: float
     spread: float
+    learned_from: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     def load(cls, place: str | Path) -> Model:
@@ -42,7 +43,7 @@ class Model:
         file = ModelFile.read(path)
         if file.estimator != NAME:
             raise ConfigError(f"{path}: is a model of the estimator {file.estimator!r}, not of {NAME!r}")
-        return cls.of(unpacked(file.content, str(path)), str(path))
+        return attrs.evolve(cls.of(unpacked(file.content, str(path)), str(path)), learned_from=file.learned_from)
 
     @classmethod
     def of(cls, pack: Pack, origin: str) -> Model:
