@@ -221,7 +221,9 @@ async def judge(ask: Callable[..., Any], course: Course, step: Step, response: R
     """Return the verdict of the compiled hook *ask*; an answer that nobody judges, or that it fails on, is accepted."""
     try:
         answer = ask(course.request, response, course.trace)
-        return (await answer if must_wait(answer) else answer) or ACCEPTED
+        verdict: Verdict = (await answer if must_wait(answer) else answer) or ACCEPTED
+        course.trace.judging_usd += verdict.cost_usd
+        return verdict
     except AsyncRouterError as error:  # fails open: there is an answer, and no call is lost to a broken judge
         course.trace.notes.append(f"judge failed, answer accepted: {error}")
         tell_failure(error, step.route, course.fleet)

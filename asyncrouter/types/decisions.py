@@ -131,11 +131,15 @@ class GiveUp:
 
 @attrs.frozen
 class Verdict:
-    """What a judge thinks of an answer; ``score`` in [0, 1] orders rejected answers, best last resort first."""
+    """What a judge thinks of an answer; ``score`` in [0, 1] orders rejected answers, best last resort first.
+
+    ``cost_usd``: what judging has cost, where the judge has asked a model.
+    """
 
     accept: bool
     score: float | None = None
     reason: str = ""
+    cost_usd: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

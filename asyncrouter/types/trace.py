@@ -92,7 +92,8 @@ class RouteTrace:
     """The whole course of one request.
 
     ``selection`` is the first one; ``groups`` are the groups visited in order; ``waits`` counts the backoffs;
-    ``notes`` tells what was skipped or survived (a plugin that failed, a deployment without patience), in order.
+    ``notes`` tells what was skipped or survived (a plugin that failed, a deployment without patience), in order;
+    ``judging_usd`` is what judging the answers has cost.
     """
 
     request_id: str
@@ -105,13 +106,19 @@ class RouteTrace:
     waited_s: float = 0.0
     duration_s: float = 0.0
     notes: tuple[str, ...] = ()
+    judging_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What the request has cost in US dollars as far as prices are known: every attempt, and the judging."""
+        return sum(one.cost_usd for one in self.attempts if one.cost_usd is not None) + self.judging_usd
 
 
 class TraceBuilder:
     """The one mutable record of a request under way; :meth:`freeze` makes the trace of it."""
 
-    __slots__ = ("agent", "attempts", "estimate", "first_selection", "groups", "notes", "request_id", "selection",
-                 "started_at", "visited", "waited_s", "waits")  # fmt: skip
+    __slots__ = ("agent", "attempts", "estimate", "first_selection", "groups", "judging_usd", "notes", "request_id",
+                 "selection", "started_at", "visited", "waited_s", "waits")  # fmt: skip
 
     def __init__(self, request_id: str, agent: str | None, group: str, started_at: float) -> None:
         self.request_id = request_id
@@ -126,6 +133,7 @@ class TraceBuilder:
         self.waits = 0
         self.waited_s = 0.0
         self.notes: list[str] = []
+        self.judging_usd = 0.0
 
     def selected(self, selection: Selection) -> None:
         """Record *selection* as the latest, and as the first when it is."""
@@ -161,4 +169,5 @@ class TraceBuilder:
             waited_s=self.waited_s,
             duration_s=now - self.started_at,
             notes=tuple(self.notes),
+            judging_usd=self.judging_usd,
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.floating]
 
-CELLS = 64
+CELLS = 48
 REACH = 4.0
 """Standard deviations on both sides of a mean that are looked at: 6e-5 lies outside."""
 _STEPS = 100

@@ -104,11 +104,10 @@ class Learner:
         epsilon, places = self._settings.epsilon, list(ready)
         chances = np.zeros(len(means))
         chances[places] = epsilon / len(places) + (1.0 - epsilon) * chances_of_best(means[places], spreads[places])
-        expected = float(means[incumbent])
-        for place in places:
-            if place != incumbent and not self.guard.permits(float(means[place]), float(deviations[place]), expected):
-                chances[incumbent] += chances[place]
-                chances[place] = 0.0
+        forbidden = ~self.guard.permits(means, deviations, float(means[incumbent]))
+        forbidden[incumbent] = False
+        chances[incumbent] += chances[forbidden].sum()
+        chances[forbidden] = 0.0
         return chances
 
     def _incumbent(self, names: Sequence[str]) -> int:

@@ -24,6 +24,8 @@ PRIOR = 20.0
 """Outcomes that the prior of a deployment's own weights is worth: they lie within NOISE / sqrt(20) = 0.1 of the common
 ones.  Of 5, 10 and 20 it does best on the outcomes of nine models (``benchmarks/adaptive.py``)."""
 COMMON_PRIOR = 1.0
+SPARSE = 16
+"""Up to so many features that are not 0 it is quicker to look at their part of the matrices alone."""
 BLOCK = 64
 """Outcomes after which old ones are discounted, all at once: an inversion of each matrix."""
 
@@ -76,9 +78,13 @@ class Model:
         return means, deviations
 
     def _known_scores(self, x: Vector, rows: Sequence[int]) -> tuple[Vector, Vector]:
-        cov = self._cov if list(rows) == list(range(len(self._cov))) else self._cov[rows]
-        spread = (cov.reshape(-1, self._size) @ x).reshape(-1, self._size) @ x
-        return self._weights[rows] @ x, NOISE * np.sqrt(np.maximum(spread, 0.0))
+        set_places = np.flatnonzero(x)
+        if len(set_places) <= SPARSE:  # a named kind: a few features, and so a small part of each matrix
+            part = x[set_places]
+            spread = self._cov[:, set_places[:, None], set_places] @ part @ part
+        else:
+            spread = (self._cov.reshape(-1, self._size) @ x).reshape(-1, self._size) @ x
+        return (self._weights @ x)[rows], NOISE * np.sqrt(np.maximum(spread, 0.0))[rows]
 
     def learn(self, x: Vector, name: str, reward: float) -> None:
         """Take in one outcome."""

@@ -7,19 +7,20 @@ import re
 
 from asyncrouter.types.request import Request, text_of
 
-SAMPLE = 400
+SAMPLE = 250
 """Characters that are looked at: a megabyte costs no more than a page."""
 OPENERS = ("what", "which", "who", "how", "when", "where", "why", "if", "write", "a", "the", "is", "find", "let", "in",
            "given")  # fmt: skip
-_CODE = re.compile(
-    r"\b(?:def|function|class|return|assert|import|list|string|array|tuple|dictionary|code|python|java|sql)\b"
-)
-_MATHEMATICS = re.compile(
-    r"[\\$^=+<>]|\b(?:sum|integer|polynomial|equation|triangle|probability|area|prove|solve|compute|value|number|real)\b"
-)
-_DIGIT = re.compile(r"\d")
-_CAPITAL = re.compile(r"[A-Z]")
-_NAME = re.compile(r"(?<=[^\s.?!] )[A-Z]")
+_CODE = frozenset(
+    ("def", "function", "class", "return", "assert", "import", "list", "string", "array", "tuple", "dictionary", "code",
+     "python", "java", "sql")
+)  # fmt: skip
+_MATHEMATICS = frozenset(
+    ("sum", "integer", "integers", "polynomial", "equation", "triangle", "probability", "area", "prove", "solve",
+     "compute", "value", "number", "real")
+)  # fmt: skip
+_DIGITS, _CAPITALS, _SIGNS = b"0123456789", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", rb"\$^=+<>"
+_NAME = re.compile(rb"[^.?!] [A-Z]")
 _EDGE = re.compile(r"\W")
 SIZE = 17 + len(OPENERS)
 """How many numbers :func:`shape_of` returns."""
@@ -42,25 +43,32 @@ def shape_of(text: str) -> list[float]:
     low = sample.lower()
     words = low.split()
     length, count = max(len(sample), 1), max(len(words), 1)
+    letters = sample.encode("ascii", "ignore")
+    different = set(words)
     end = sample.rstrip()[-1:]
     first = _EDGE.sub("", words[0]) if words else ""
     return [
         math.log1p(len(text)) / 3,
         min(sample.count("\n"), 20) / 5,
-        len(_DIGIT.findall(sample)) / length * 15,
-        len(_CAPITAL.findall(sample)) / length * 10,
+        _share(letters, _DIGITS) * 15,
+        _share(letters, _CAPITALS) * 10,
         (sample.count(",") + sample.count(";")) / count * 10,
         float(end == "?"),
         float(end == "."),
         float(sample[:1].islower()),
-        len(_CODE.findall(low)) / count * 15,
-        len(_MATHEMATICS.findall(low)) / count * 8,
+        len(_CODE & different) / count * 15,
+        (len(_MATHEMATICS & different) / count + _share(letters, _SIGNS)) * 8,
         length / count / 3,
         sample.count("$") / count * 20,
         sample.count(". ") / count * 40,
-        len(set(words)) / count * 3,
-        len(_NAME.findall(sample)) / count * 6,
+        len(different) / count * 3,
+        len(_NAME.findall(letters)) / count * 6,
         (sample.count("(") + sample.count("[")) / count * 10,
         float(not sample.isascii()),
         *(1.5 if first == opener else 0.0 for opener in OPENERS),
     ]
+
+
+def _share(letters: bytes, wanted: bytes) -> float:
+    """Return the share of *letters* that are among *wanted*."""
+    return (len(letters) - len(letters.translate(None, wanted))) / len(letters) if letters else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +16,44 @@ def share(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Accept a number from 0 to 1."""
     if not is_number(value) or not 0 <= value <= 1:
         raise wrong(attribute.name, "a number from 0 to 1", value)
+
+
+def positive(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept a number over 0."""
+    if not is_number(value) or value <= 0:
+        raise wrong(attribute.name, "a number over 0", value)
+
+
+def whole(low: int, high: int) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Accept a whole number from *low* to *high*."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise wrong(attribute.name, f"a whole number from {low} to {high}", value)
+
+    return check
+
+
+def text(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept a text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise wrong(attribute.name, "a text", value)
+
+
+def table(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Accept a table."""
+    if not isinstance(value, Mapping):
+        raise wrong(attribute.name, "a table", value)
+
+
+def one_of(*known: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Accept one of *known*."""
+
+    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in known:
+            raise wrong(attribute.name, " or ".join(f'"{one}"' for one in known), value)
+
+    return check
 
 
 def is_number(value: object) -> bool:

@@ -1,0 +1,72 @@
+"""The judge ``judge_model``: another model grades the answer by a rubric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.types.decisions import Verdict
+from asyncrouter.types.request import EMPTY, Request
+from asyncrouter.types.response import Response
+from asyncrouter_judge import options
+from asyncrouter_judge.asking import Asker, is_own
+from asyncrouter_judge.checks import NAMES, ChecksJudge
+from asyncrouter_judge.grading import RUBRIC, question, score_in
+
+if TYPE_CHECKING:
+    from asyncrouter import Router
+
+PARAMS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 200}
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ModelJudge:
+    """A judge model grades the answer by a rubric, from 0 to 10; cheap checks come first and save the call.
+
+    ``model``: the group or deployment to ask, by any name that the router knows.  ``rubric``: what the points stand
+    for.  ``accept_at``: the share of the points, 0 to 1, from which an answer is accepted.  ``checks``: the cheap
+    checks made before; one that rejects ends it.  ``deadline_s``: seconds for the judge's call.  ``undecided``: what
+    becomes of an answer when the reply is no score: "accept" or "reject".  ``params``: parameters of the judge's call.
+    ``most_characters``: of the request and of the answer, what the judge gets at most of each.
+    """
+
+    model: str = attrs.field(validator=options.text)
+    rubric: str = attrs.field(default=RUBRIC, validator=options.text)
+    accept_at: float = attrs.field(default=0.7, validator=options.share)
+    checks: tuple[str, ...] = attrs.field(default=NAMES)
+    deadline_s: float = attrs.field(default=15.0, validator=options.positive)
+    undecided: str = attrs.field(default="accept", validator=options.one_of("accept", "reject"))
+    params: Mapping[str, Any] = attrs.field(default=EMPTY, validator=options.table, repr=False)
+    most_characters: int = attrs.field(default=12_000, validator=options.positive)
+    _cheap: ChecksJudge = attrs.field(init=False, repr=False)
+    _asker: Asker = attrs.field(factory=Asker, init=False, repr=False)
+
+    @_cheap.default
+    def _make_cheap(self) -> ChecksJudge:
+        return ChecksJudge(checks=self.checks)
+
+    @hookimpl
+    async def asyncrouter_startup(self, router: Router) -> None:
+        """Take the router for the one to ask."""
+        await self._asker.enter(router, self.model)
+
+    @hookimpl
+    async def asyncrouter_judge(self, request: Request, response: Response) -> Verdict | None:
+        """Return the verdict of the cheap checks where they reject, otherwise the model's."""
+        if is_own(request):
+            return None
+        cheap = self._cheap.asyncrouter_judge(request, response)
+        if not cheap.accept:
+            return cheap
+        messages = question(request, response, self.rubric, self.most_characters)
+        reply = await self._asker.ask(request, messages, self.model, self.deadline_s, {**PARAMS, **self.params})
+        score = score_in(reply.text)
+        cost_usd = reply.cost_usd or 0.0
+        if score is None:
+            reason = f"{reply.deployment} gave no score"
+            return Verdict(accept=self.undecided == "accept", reason=reason, cost_usd=cost_usd)
+        reason = f"{reply.deployment} gave {score:.2f}"
+        return Verdict(accept=score >= self.accept_at, score=score, reason=reason, cost_usd=cost_usd)
