@@ -41,9 +41,8 @@ def test_it_goes_on_where_it_ended(tmp_path):
 def test_it_is_written_now_and_then_by_a_thread(tmp_path):
     selector = AdaptiveSelector(state=str(tmp_path / "learned.json"), save_s=1)
     object.__setattr__(selector.store, "_save_s", 0.001)
+    selector.store.learner("")
     selector.store.open()
-    with selector.store.lock:
-        selector.store.learner("")
     for _ in range(10_000):
         if (tmp_path / "learned.json").exists():
             break

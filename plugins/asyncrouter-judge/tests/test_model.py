@@ -185,7 +185,7 @@ async def test_over_http(monkeypatch):
     def play(request):
         body = json.loads(request.body)
         texts = {"mini": "I'm sorry, but I can't help with that.", "big": "Paris.", "critic": '{"score": 9}'}
-        return server.Json(server.completion(texts[body["model"]]))
+        return server.completion(texts[body["model"]])
 
     async with server.ScriptedServer(play) as upstream:
         judge = {**CRITIC, "params": {"response_format": {"type": "json_object"}}}
