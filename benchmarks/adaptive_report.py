@@ -70,7 +70,8 @@ def table(found: dict[str, Any]) -> Table:
         shown.add_column(heading, justify="left" if heading in {"outcomes", "kinds"} else "right")
     for row in found["rows"]:
         shown.add_row(
-            row["file"], row["kinds"], f"{row['gap']:.4f}", _told(row["knows"]), _told(row["earns"]),
+            row["file"], row["kinds"], f"{row['gap']:.4f}",
+            *(_told(row[measure]) if row["gap"] else "nothing to win" for measure in ("knows", "earns")),
             f"{row['regret']['mean']:.0f}", f"{row['regret_of_the_best_fixed']['mean']:.0f}",
             *(_told(row[measure]) if measure in row else ""
               for measure in ("knows_1000_after_the_change", "earns_1000_after_the_change")),
