@@ -10,6 +10,7 @@ import attrs
 
 from asyncrouter.config.catalogue import Catalogue, GroupPlan
 from asyncrouter.config.schema import ProviderSettings, StrategySpec
+from asyncrouter.engine.extras import Layer
 from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.route import Hedge, Route, make_route
 from asyncrouter.engine.shadow import Shadow
@@ -106,6 +107,7 @@ class Assembler:
         self.plugins: list[NamedPlugin] = []
         self._registry = registry
         self._fleet = fleet
+        self._called = Layer(self.providers, fleet)
         self._strategies: dict[int, tuple[NamedPlugin, ...]] = {}
         self._named: dict[str, GroupPlan] = {}
         self._hedges: dict[str, Hedge] = {}
@@ -183,7 +185,7 @@ class Assembler:
             pipeline = attrs.evolve(pipeline, select=affinity.around(pipeline.select))
         if plan.parallel is not None:
             pipeline = attrs.evolve(pipeline, select=in_parallel(pipeline.select, plan.parallel))
-        route = make_route(plan.group, pipeline, self.providers, self.in_flight, self._hedge(plan))
+        route = make_route(plan.group, pipeline, self._called, self.in_flight, self._hedge(plan))
         self._bind_shadow(plan, route)
         return route
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from asyncrouter.engine import ends
+from asyncrouter.engine import ends, extras
 from asyncrouter.engine.route import Route
 from asyncrouter.engine.step import Step
 from asyncrouter.engine.turns import wait_for_turn
@@ -60,9 +60,9 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
         if not await wait_for_turn(course, soonest.limits, [state for _route, state in found]):
             raise course.exhausted()
         return None
+    if soonest.breaker.passable and soonest.breaker.is_failing and course.trace.attempts:
+        raise course.exhausted()  # its key is refused, and the budget allows no more to be told so
     delay_s, counted = _wait_s(soonest, now, course.deadline)
-    if counted and course.trace.waits >= course.group.max_attempts:
-        raise course.exhausted()
     if not await course.wait(delay_s, counted=counted, news=course.fleet.news()):
         raise course.exhausted()
     return None
@@ -122,13 +122,15 @@ async def _past(course: Course, found: Sequence[Found], kind: AttemptKind, reaso
     A pass that was refused in this round, for want of a slot say, is not given again.
     """
     now = course.fleet.now()
+    may_draw = not course.trace.attempts or extras.left(course) >= 1.0
     for route, state in _forcible(found, now):
-        if course.may_pass(state) and (step := await course.enter(route, kind, ALL_ASIDE, state.deployment.name)):
+        if not (may_draw or state.breaker.has_answered_lately(now)) or not course.may_pass(state):
+            continue
+        if step := await course.enter(route, kind, ALL_ASIDE, state.deployment.name):
             return step
-    if not course.trace.attempts or course.fleet.budget.allows(now):
-        for route, state in _flaky(found, course.fleet, now):
-            if course.may_pass(state) and (step := await course.enter(route, kind, ALL_FLAKY, state.deployment.name)):
-                return attrs.evolve(step, budgeted=bool(course.trace.attempts))
+    for route, state in _flaky(found, course.fleet, now) if may_draw else ():
+        if course.may_pass(state) and (step := await course.enter(route, kind, ALL_FLAKY, state.deployment.name)):
+            return attrs.evolve(step, budgeted=bool(course.trace.attempts))
     route, soonest = min(found, key=_turn_at)
     if not _takes_turns(soonest) or not course.may_pass(soonest):
         return None

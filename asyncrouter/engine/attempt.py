@@ -9,10 +9,11 @@ import math
 from types import TracebackType
 from typing import Self
 
+from asyncrouter.engine import extras
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import CutOff
 from asyncrouter.engine.step import Step
-from asyncrouter.engine.unproven import is_unproven
+from asyncrouter.engine.unproven import is_allowed, is_extra
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.state.limits import COOLDOWN_CAP_S, RateLimits
@@ -101,6 +102,7 @@ class AttemptScope:
     def first_output(self) -> None:
         """Note the moment of a stream's first output; what follows no longer counts as latency."""
         self._answered_at = now = self._fleet.now()
+        self._state.breaker.spoke_at = now
         self._note_pace(now - self._started_at, now)
         self._took(now)
 
@@ -308,14 +310,14 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
     before = breaker.state
     if state.ready_at > now and not (step.passed and state.is_free_but_for_breaker(now)):
         return None
-    if step.budgeted and not fleet.budget.allows(now):
+    draws = is_extra(course, step, now)
+    if draws and not is_allowed(course, step):
         return None
-    draws = step.budgeted or is_unproven(course, step, fleet, now)
     permit = breaker.admit(now, passed=step.passed)
     if permit is None:
         return None
     if draws:
-        fleet.budget.draw(now)
+        extras.draw(fleet)
     tell_change(step, before, breaker.state)
     return AttemptScope(course, step, state, permit=permit, now=now, draws=draws)
 

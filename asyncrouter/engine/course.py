@@ -22,13 +22,14 @@ from typing import Any
 import anyio
 import attrs
 
-from asyncrouter.engine import aside, ends
+from asyncrouter.engine import aside, ends, extras
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.onward import next_group
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing
 from asyncrouter.engine.step import Step
+from asyncrouter.engine.unproven import lacks_leave, wait_for_leave
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
@@ -55,9 +56,9 @@ class Course:
     ``in_hand`` is the best answer so far, not accepted yet: what the caller gets when the deadline comes first.
     """
 
-    __slots__ = ("_again_later", "_fleet", "_hopeless", "_last_step", "_patient_groups", "_reconnected", "_repeats",
-                 "_selection", "_too_small", "_tried", "find_route", "first_route", "in_hand", "queueing", "request",
-                 "trace")  # fmt: skip
+    __slots__ = ("_again_later", "_counted_at", "_fleet", "_hopeless", "_last_step", "_patient_groups", "_reconnected",
+                 "_repeats", "_selection", "_too_small", "_tried", "find_route", "first_route", "in_hand", "queueing",
+                 "request", "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
@@ -78,6 +79,7 @@ class Course:
         self._patient_groups: set[str] = set()
         self._reconnected = False
         self._repeats = 0
+        self._counted_at = -1
 
     def anew(self, request: Request) -> Course:
         """Return the course of *request* from the beginning, in the same trace."""
@@ -136,7 +138,7 @@ class Course:
             return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, ends.why(fallback.reason, failed))
         if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
             return next_step
-        self._raise_if_final(failed, fallback)
+        ends.raise_if_final(failed, fallback)
         if next_step := await next_group(self, step.route, failed, fallback):
             return next_step
         return await self._next_round(failed)
@@ -147,15 +149,20 @@ class Course:
         Its deployment was set aside since it was chosen or had no slot, or the retry budget is exhausted.
         """
         name = step.deployment.name
-        if step.budgeted and not self._may_retry():
-            if name not in self._tried:  # the first of a further round
-                raise self.exhausted()
+        if lacks_leave(self, step):
+            extras.note_refusal(self)
+            if name not in self._tried:
+                others = any(one is not step.deployment for one in self.remaining())
+                if await wait_for_leave(self, step, others=others and not step.budgeted):
+                    return step
+                if step.budgeted:  # the first of a further round
+                    raise self.exhausted()
             step = attrs.evolve(step, budgeted=False)
         elif self._fleet[name].ready_at > self._fleet.now():
             self.trace.notes.append(f"{name} was set aside meanwhile")
         self._tried.add(name)
         if remaining := self.remaining():
-            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, passed=False)
+            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await next_group(self, step.route, ends.skipped(step.route)):
             return next_step
@@ -209,7 +216,7 @@ class Course:
         reason = f"another key after {type(error).__name__}" if error.other_keys else "connection lost before an answer"
         self._reconnected = self._reconnected or not error.other_keys
         keys_left = error.other_keys or step.keys_left
-        return attrs.evolve(step, kind=AttemptKind.RETRY, reason=reason, budgeted=False, keys_left=keys_left)
+        return attrs.evolve(step, kind=AttemptKind.RETRY, reason=reason, budgeted=False, keys_left=keys_left, same=True)
 
     def exhausted(self) -> AsyncRouterError:
         """Return the error that tells that nothing is left: the last one itself where the request is at fault."""
@@ -266,6 +273,8 @@ class Course:
     ) -> Step | None:
         self._selection = selection
         ordered = selection.deployments if selection is not None else ()
+        if past:
+            ordered = tuple(one for one in ordered if one.name == past)
         slots = self._fleet[ordered[0].name].slots if ordered else None
         crowded = slots is not None and slots.crowding > 0.0
         if crowded:
@@ -285,7 +294,7 @@ class Course:
             # It was a probe, made in place of a wait: when it fails, the wait goes on.
             return attrs.evolve(await self._begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
         retry = self._again_later
-        if retry is None or not self._may_retry() or not await self.wait(retry.delay_s):
+        if retry is None or not extras.may_draw_in_time(self) or not await self.wait(retry.delay_s):
             raise self.exhausted()
         step = await self._begin_round(
             AttemptKind.RETRY, ends.why(f"round {self.trace.waits + 1} after {type(failed.error).__name__}", failed)
@@ -297,15 +306,9 @@ class Course:
     async def _again(self, step: Step, retry: Retry) -> Step | None:
         """Wait for one more try of the same deployment; ``None`` when deadline or budget does not allow it."""
         ready_in = self._fleet[step.deployment.name].ready_at - self._fleet.now()
-        if not self._may_retry() or not await self.wait(max(retry.delay_s, ready_in)):
+        if not extras.may_draw(self) or not await self.wait(max(retry.delay_s, ready_in)):
             return None
         return Step(step.deployment, step.route, AttemptKind.RETRY, retry.reason, budgeted=True)
-
-    def _may_retry(self) -> bool:
-        if self._fleet.budget.allows(self._fleet.now()):
-            return True
-        self.trace.notes.append("retry budget exhausted")
-        return False
 
     def fits(self, delay_s: float) -> bool:
         """Whether a wait of *delay_s* ends before the deadline; noted when it does not."""
@@ -319,11 +322,13 @@ class Course:
         if not self.fits(delay_s):
             return False
         until = self._fleet.now() + delay_s
-        if counted:
+        if counted and len(self.trace.attempts) > self._counted_at:  # waits with no attempt between them are one
+            self._counted_at = len(self.trace.attempts)
             self.trace.waiting(delay_s)
-            self._again_later = None  # the permission is spent: the failures after this wait are asked about anew
         else:
             self.trace.waited_s += delay_s
+        if counted:
+            self._again_later = None  # the permission is spent: the failures after this wait are asked about anew
         if news is None:
             await anyio.sleep(delay_s)
         else:
@@ -390,9 +395,3 @@ class Course:
             return False
         self._patient_groups.add(group.name)
         return state.breaker.state is BreakerState.CLOSED
-
-    @staticmethod
-    def _raise_if_final(failed: Attempt, fallback: object) -> None:
-        error = failed.error
-        if error is not None and error.disposition is Disposition.RAISE and not isinstance(fallback, Fallback):
-            raise error

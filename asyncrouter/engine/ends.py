@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from asyncrouter.engine.route import Route
 from asyncrouter.state.fleet import DeploymentState
-from asyncrouter.types.errors import AllAttemptsFailed, NoDeploymentAvailable, ProviderError
+from asyncrouter.types.decisions import Fallback
+from asyncrouter.types.errors import AllAttemptsFailed, Disposition, NoDeploymentAvailable, ProviderError
 from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
 
 
@@ -67,6 +68,13 @@ def skipped(route: Route) -> Attempt:
         outcome=Outcome.SKIPPED,
         reason=f"no deployment of {route.group.name} was ready",
     )
+
+
+def raise_if_final(failed: Attempt, fallback: object) -> None:
+    """Raise the error of *failed* where it permits nothing else, and the hook ``fallback`` thinks so too."""
+    error = failed.error
+    if error is not None and error.disposition is Disposition.RAISE and not isinstance(fallback, Fallback):
+        raise error
 
 
 def why(reason: str, failed: Attempt) -> str:

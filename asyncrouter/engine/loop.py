@@ -21,7 +21,6 @@ from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.share import more_s, share_s
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
-from asyncrouter.engine.unproven import wait_for_news
 from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.state.fleet import Fleet
@@ -122,8 +121,6 @@ class Engine:
 
     async def _judged(self, course: Course, step: Step, call: AttemptCall) -> Judged | None:
         """Make the attempt once its deployment has a slot, and judge its answer; ``None`` when it could not begin."""
-        if course.trace.attempts:
-            await wait_for_news(course, step, self.fleet)
         slots = self.fleet[step.deployment.name].slots
         if slots is not None and not await take_slot(course, step, slots):
             return None

@@ -20,7 +20,6 @@ from asyncrouter.engine.hedging import note_stray
 from asyncrouter.engine.route import provider_fault, raise_as_provider
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
-from asyncrouter.engine.unproven import wait_for_news
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
 from asyncrouter.state.slots import Slots
 from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, MalformedResponse
@@ -164,8 +163,6 @@ class OpenAttempt:
 
 async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
     """Open the attempt of *step*, once its deployment has a slot; ``None`` when it could not begin."""
-    if course.trace.attempts:
-        await within_deadline(course, wait_for_news(course, step, course.fleet))
     slots = course.fleet[step.deployment.name].slots
     if slots is not None and not await within_deadline(course, take_slot(course, step, slots)):
         return None

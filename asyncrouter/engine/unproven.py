@@ -1,52 +1,83 @@
-"""Further attempts of a request at a deployment of which nobody knows whether it is well.
+"""Attempts that draw on the shared budget: which they are, and what is waited for where it allows no more.
 
 A deployment that has answered lately takes the fallbacks of all that fails elsewhere, at once and without a bound: an
-outage of one provider must move all of its traffic.  One that has not may be down as well, and where failures are slow
-a whole herd would find that out one by one (``tests/faults/test_b_breaker.py``, B05).  So further attempts there draw
-on the shared budget; beyond it they wait for what the first ones bring to light.  No news is good news: after
-:data:`PATIENCE_S` they go too, save that no more than :data:`MOST` such attempts of all requests run at once.  An
-answer opens the way to all, the breaker closes it to all.
+outage of one provider must move all of its traffic.  One that has not may be down as well, and a whole herd would find
+that out one by one (``tests/faults/test_b_breaker.py``, B05).  So further attempts there draw on the budget as retries
+do, and no more run at once than half of what is left of it, for the next deployment is to be tried too; the others wait
+for what the first ones bring to light.  An answer, or a stream's first output, opens the way to all; failures close it.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import anyio
 
-from asyncrouter.engine.course import Course
+from asyncrouter.engine import extras
 from asyncrouter.engine.step import Step
-from asyncrouter.state.fleet import Fleet
-from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.trace import AttemptKind
 
-PATIENCE_S = 0.25
-"""How long a request waits for news when the budget is spent: most outages are told sooner (a refused connection, a
-5xx), and an answer that takes seconds is not made much later by it."""
-MOST = 100
-"""Attempts beyond the budget that may run at once: as many as aiohttp opens connections by default."""
-ASKED_ABOUT = frozenset({AttemptKind.FIRST, AttemptKind.FALLBACK})
+if TYPE_CHECKING:
+    from asyncrouter.engine.course import Course
+
+WISHED_FOR = frozenset({AttemptKind.HEDGE, AttemptKind.CASCADE})
 FIRST_LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0
 """It looks for news after this time, then after twice as long, up to this: a herd that waits must cost little."""
 
 
-def is_unproven(course: Course, step: Step, fleet: Fleet, now: float) -> bool:
-    """Whether *step* is a further attempt of its request at a deployment that has not answered lately.
+def is_extra(course: Course, step: Step, now: float) -> bool:
+    """Whether *step* draws on the budget: what is planned so, and further attempts at what has not answered lately.
 
-    Only fallbacks are asked about, and what begins after a wait: retries are budgeted already, save those that count as
-    the same attempt; races and cascades are wished for.
+    Races and cascades do not: they are wished for.
     """
-    if not course.trace.attempts or step.kind not in ASKED_ABOUT or step.budgeted:
+    if step.budgeted:
+        return True
+    if not course.trace.attempts or step.same or step.kind in WISHED_FOR:
         return False
-    return not fleet[step.deployment.name].breaker.has_answered_lately(now)
+    return not course.fleet[step.deployment.name].breaker.has_answered_lately(now)
 
 
-async def wait_for_news(course: Course, step: Step, fleet: Fleet) -> None:
-    """Wait until *step* may be made, or cannot be made any more because its deployment has been set aside."""
-    state, look_s, waited_s = fleet[step.deployment.name], FIRST_LOOK_S, 0.0
-    while is_unproven(course, step, fleet, now := fleet.now()):
-        unknown = state.breaker.state is BreakerState.CLOSED and state.in_flight
-        if not unknown or fleet.budget.allows(now) or (waited_s >= PATIENCE_S and fleet.budget.under_way < MOST):
-            return
+def is_allowed(course: Course, step: Step) -> bool:
+    """Whether the budget allows *step*, which draws on it, to begin now.
+
+    At a deployment that is back after an outage it always does, save a hedge: its breaker lets calls in by turns
+    (:mod:`asyncrouter.state.ramp`), so that those who have waited are no storm.  What nothing is known of may always be
+    tried by one: somebody has to find out.  Without a floor nobody ever would, so there one may try what fails, too.
+    """
+    state, now = course.fleet[step.deployment.name], course.fleet.now()
+    if state.breaker.is_back(now) and step.kind is not AttemptKind.HEDGE:
+        return True
+    left = extras.left(course)
+    if step.budgeted:
+        return left >= 1.0
+    if state.in_flight:
+        return state.in_flight < left / 2
+    return left >= 1.0 or state.breaker.is_unknown(now) or not course.fleet.budget.has_floor
+
+
+def lacks_leave(course: Course, step: Step) -> bool:
+    """Whether nothing but the budget keeps *step* from beginning now."""
+    now = course.fleet.now()
+    return (
+        course.fleet[step.deployment.name].ready_at <= now
+        and is_extra(course, step, now)
+        and not is_allowed(course, step)
+    )
+
+
+async def wait_for_leave(course: Course, step: Step, *, others: bool) -> bool:
+    """Wait until the budget is no longer what keeps *step* from beginning; ``False`` when that is no use.
+
+    There is news to come while others are at that deployment which has not failed lately.  Without any, the budget's
+    own time is waited for where that fits the deadline and no *others* could be asked meanwhile.
+    """
+    state, look_s = course.fleet[step.deployment.name], FIRST_LOOK_S
+    while lacks_leave(course, step):
+        is_news_coming = not step.budgeted and state.in_flight > 0 and not state.breaker.is_failing
+        if not is_news_coming and (others or course.fleet.now() + extras.wait_s(course) >= course.deadline):
+            return False
         await anyio.sleep(look_s)
-        waited_s += look_s
+        course.trace.waited_s += look_s
         look_s = min(2 * look_s, LONGEST_LOOK_S)
+    return True

@@ -50,13 +50,14 @@ def unknown_demand(_now: float) -> float:
 class Breaker:
     """See the module.  ``ready_at``: when a call may next be let in; in the past while closed.
 
-    ``answered_at``: when a call last succeeded; ``opened_at``: when it opened last; ``passable``: whether calls with a
-    pass go through all the same.  *demand* tells the requests a second that a ramp goes by.
+    ``answered_at``: when a call last succeeded; ``spoke_at``: when a stream last had its first output;
+    ``opened_at``: when it opened last; ``passable``: whether calls with a pass go through all the same.  *demand* tells
+    the requests a second that a ramp goes by.
     """
 
-    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_openings_in_a_row", "_probe", "_ramp",
-                 "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable", "ready_at",
-                 "settings", "state")  # fmt: skip
+    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row", "_probe",
+                 "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable",
+                 "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +78,8 @@ class Breaker:
         self._slow_in_a_row = 0
         self._openings_in_a_row = 0
         self.answered_at = ALWAYS
+        self.spoke_at = ALWAYS
+        self._missed_at = ALWAYS
         self._epoch: Permit = 0
         self._probe: Permit | None = None
         self._ramp: Ramp | None = None
@@ -98,8 +101,21 @@ class Breaker:
         return self._ramp is not None
 
     def has_answered_lately(self, now: float) -> bool:
-        """Whether the last that was heard of it is an answer, not older than its window."""
-        return not self._failures_in_a_row and now - self.answered_at <= self.settings.window_s
+        """Whether the last that was heard of it is an answer or the beginning of one, not older than its window.
+
+        One that is set aside for slowness answers.
+        """
+        if self._failures_in_a_row:
+            return False
+        return self.passable or now - max(self.answered_at, self.spoke_at) <= self.settings.window_s
+
+    def is_unknown(self, now: float) -> bool:
+        """Whether nothing has been heard of it within its window, not even a refusal."""
+        return now - max(self.answered_at, self.spoke_at, self._missed_at) > self.settings.window_s
+
+    def is_back(self, now: float) -> bool:
+        """Whether it has closed lately, lets calls in by turns, and has answered each since."""
+        return self._ramp is not None and not self._failures_in_a_row and not self._ramp.is_over(now)
 
     def chance(self, now: float) -> float:
         """Return the probability, 0 to 1, with which a call with a pass is let through to an upstream that is flaky.
@@ -184,6 +200,7 @@ class Breaker:
 
     def failed(self, permit: Permit, now: float, *, refused: bool = False) -> None:
         """Hand *permit* back after a failure of the deployment.  *refused*: the next call will fail in the same way."""
+        self._missed_at = now
         if permit == FLAKY:
             self._failures_in_a_row += 1
             self._counts.add(now, second=1)
@@ -198,6 +215,7 @@ class Breaker:
 
     def released(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after an end that tells nothing about the deployment."""
+        self._missed_at = now
         if permit == self._epoch and self._probe is not None:
             self._probe = None
             self._epoch += 1
@@ -213,7 +231,7 @@ class Breaker:
     def renew(self, now: float) -> None:
         """Begin again, closed: another upstream stands behind it now."""
         self._close(now)
-        self._ramp, self.answered_at = None, ALWAYS
+        self._ramp, self.answered_at, self.spoke_at = None, ALWAYS, ALWAYS
 
     @property
     def is_failing(self) -> bool:

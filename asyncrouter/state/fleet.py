@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import anyio
 
 from asyncrouter.state.breaker import Breaker, unknown_demand
-from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.budgets import ALWAYS, RetryBudget
 from asyncrouter.state.gradient import CEILING, Gradient
 from asyncrouter.state.latency import smoothed
 from asyncrouter.state.limits import RateLimits, wait_s
@@ -187,6 +187,11 @@ class Fleet:
     def __getitem__(self, deployment: str) -> DeploymentState:
         """Return the state of the deployment with that name; ``KeyError`` when it was never added."""
         return self._states[deployment]
+
+    @property
+    def answered_at(self) -> float:
+        """When a deployment last answered, in the clock's seconds."""
+        return max((state.breaker.answered_at for state in self._states.values()), default=ALWAYS)
 
     def add(self, deployments: Iterable[Deployment]) -> None:
         """Make a state for each of *deployments* that has none."""

@@ -18,7 +18,7 @@ from asyncrouter import (
     Router,
     ServerError,
 )
-from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow
+from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, Stream
 from asyncrouter.types.metrics import BreakerState
 
 ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
@@ -326,13 +326,15 @@ async def test_b05_a_thousand_requests_a_second_with_everything_down(faults, cou
         assert len(f.sent) < 500  # and mostly far less
 
 
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_b05_a_hundred_at_once_with_everything_down(faults, count):
-    """All are sent before the first failure is known; the budget's floor lets thirty more be made in ten seconds."""
-    groups = {"chat": {"deployments": list("abc"[:count]), "retry": "none"}}
+@pytest.mark.parametrize("many", [2, 10, 100, 1000])
+async def test_b05_many_at_once_with_everything_down(faults, many, count, streamed):
+    """All are sent before the first failure is known; what is made beyond them is the budget's share and its floor."""
+    groups = {"chat": {"deployments": list("abc"[:count])}}
     async with faults(Slow(0.05, then=Fail(ServerError)), groups=groups) as f:
-        await f.many(100, deadline_s=2.0)
-        assert len(f.sent) <= 100 + 30 + 5
+        await f.many(many, streamed=streamed, deadline_s=9.0)
+        assert len(f.sent) <= 1.2 * many + 3
 
 
 async def test_b05_an_outage_of_one_moves_all_of_its_traffic(faults):
@@ -349,13 +351,25 @@ async def test_b05_an_outage_of_one_moves_all_of_its_traffic(faults):
         assert len(late) < 20  # those of the first moments, before anything was known of b
 
 
-async def test_b05_a_burst_that_falls_back_waits_for_news_no_longer_than_a_third_of_a_second(faults):
+async def test_b05_a_burst_that_falls_back_waits_for_the_first_news(faults):
+    """Nobody knows whether b is well: some find out, the others go as soon as it has answered."""
     async with faults(
         {"a": Fail(ServerError), "b": Slow(5.0, then=Reply("b"))}, breaker={"failures": 10**6, "min_calls": 10**6}
     ) as f:
         answers = await f.many(100)
         assert {one.text for one in answers} == {"b"}
-        assert now() <= 5.36
+        assert now() <= 5.0 + 1.0 + 5.0
+        assert sum(one.trace.duration_s == 5.0 for one in answers) >= 7
+
+
+async def test_b05_of_a_stream_the_first_output_is_news(faults):
+    async with faults(
+        {"a": Fail(ServerError), "b": Slow(1.0, then=Stream(["b"] * 20, pause_s=1.0))},
+        breaker={"failures": 10**6, "min_calls": 10**6},
+        timeouts={"first_token_s": 5.0},
+    ) as f:
+        assert {one.text for one in await f.many(100, streamed=True)} == {"b" * 20}
+        assert now() <= 20.0 + 1.0 + 1.0
 
 
 @pytest.mark.parametrize("streamed", [False, True])

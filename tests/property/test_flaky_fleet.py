@@ -42,11 +42,11 @@ def share_answered(failing, *, from_s=0.0):
     return len(answered) / asked, len(provider.calls) / asked
 
 
-@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.7), (0.5, 0.55), (0.6, 0.4)])
+@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.85), (0.5, 0.7), (0.6, 0.55)])
 def test_a_flaky_fleet_answers_at_least_what_its_first_attempts_do(failing, least):
     answered, calls = share_answered(failing)
     assert answered >= least
-    assert calls <= 1.4
+    assert calls <= 1.45
 
 
 def test_an_outage_of_all_is_no_storm_though_they_have_answered_until_now():

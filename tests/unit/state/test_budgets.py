@@ -10,19 +10,21 @@ from hypothesis import strategies as st
 
 from asyncrouter.state.budgets import TTL_S, RetryBudget
 
+NEVER = float("-inf")
 
-def withdraw(budget, now):
-    """Do what an extra attempt does: ask, and count it where it is allowed."""
-    allowed = budget.allows(now)
+
+def withdraw(budget, now, answered_at=math.inf, alone=0):
+    """Do what an extra attempt does: ask, and count it where it is allowed.  By default somebody always answers."""
+    allowed = budget.allows(now, answered_at, alone)
     if allowed:
-        budget.draw(now)
+        budget.draw(now, answered_at)
     return allowed
 
 
-def granted(budget, now, most=100_000):
+def granted(budget, now, answered_at=math.inf, alone=0):
     """Withdraw until it refuses; return how many were allowed."""
     count = 0
-    while count < most and withdraw(budget, now):
+    while withdraw(budget, now, answered_at, alone):
         count += 1
     return count
 
@@ -138,13 +140,11 @@ def test_an_attempt_may_be_counted_that_is_not_allowed_and_keeps_others_back():
     budget = RetryBudget(0.2, floor=1)
     for _ in range(3):
         budget.draw(0.0)
-    assert budget.under_way == 3
     for _ in range(2):
         budget.hand_back()
-    assert not budget.allows(0.0)
+    assert not budget.allows(0.0, math.inf)
     budget.hand_back()
-    assert budget.under_way == 0
-    assert budget.allows(0.0)
+    assert budget.allows(0.0, math.inf)
 
 
 def test_the_demand_is_that_of_the_last_seconds():
@@ -177,3 +177,78 @@ def test_another_share_and_floor_hold_from_then_on():
     for _ in range(10):
         budget.hand_back()
     assert granted(budget, 0.0) == 2
+
+
+# ---------------------------------------------------------------- in vain
+
+
+def in_vain(budget, now, answered_at=NEVER, alone=0):
+    """Withdraw until it refuses, each attempt ending at once; return how many were allowed."""
+    count = 0
+    while withdraw(budget, now, answered_at, alone):
+        budget.hand_back()
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("firsts", [2, 10, 100, 1000])
+def test_while_nobody_answers_there_are_the_share_and_one_floor(firsts):
+    budget = RetryBudget(0.2, floor=3)
+    for _ in range(firsts):
+        budget.first_attempt(0.0)
+    assert in_vain(budget, 0.0) + in_vain(budget, 9.0) <= 0.2 * firsts + 3
+
+
+def test_while_nobody_answers_the_floor_allows_one_in_ten_seconds():
+    budget = RetryBudget(0.2, floor=3)
+    assert in_vain(budget, 0.0) == 3
+    assert budget.wait_s(0.0) == pytest.approx(TTL_S)
+    assert budget.wait_s(4.0) == pytest.approx(6.0)
+    assert [in_vain(budget, moment) for moment in (9.9, 10.0, 19.9, 20.0, 30.0)] == [0, 1, 0, 1, 1]
+    assert in_vain(budget, 130.0) == 3
+
+
+def test_an_answer_makes_the_floor_whole():
+    budget = RetryBudget(0.2, floor=3)
+    assert in_vain(budget, 5.0) == 3
+    assert not budget.allows(6.0, 4.9)
+    assert budget.wait_s(6.0, 4.9) > 0.0
+    assert budget.wait_s(6.0, 5.5) == 0.0
+    assert in_vain(budget, 6.0, answered_at=5.5) == 3
+
+
+def test_a_request_that_is_alone_may_have_more_in_vain():
+    budget = RetryBudget(0.2, floor=3)
+    budget.first_attempt(0.0)
+    assert in_vain(budget, 0.0, alone=5) == 5
+    assert budget.wait_s(0.0, alone=5) == pytest.approx(TTL_S)
+    budget.first_attempt(0.0)
+    assert in_vain(budget, 10.0, alone=5) == 0  # there are two now
+
+
+def test_what_the_share_pays_for_is_not_in_vain():
+    budget = RetryBudget(0.2, floor=3)
+    for _ in range(10):
+        budget.first_attempt(0.0)
+    assert [withdraw(budget, 0.0, NEVER) for _ in range(2)] == [True, True]
+    assert in_vain(budget, 0.0) == 3
+
+
+def test_what_another_budget_has_allowed_counts_for_the_share_alone():
+    budget = RetryBudget(0.2, floor=3)
+    for _ in range(10):
+        budget.first_attempt(0.0)
+    budget.count(0.0)
+    budget.count(0.0)
+    assert budget.share_left(0.0) == 0.0
+    assert in_vain(budget, 0.0) == 3
+
+
+@pytest.mark.parametrize("floor", [0, 1])
+def test_what_is_no_matter_of_time_is_not_waited_for(floor):
+    budget = RetryBudget(0.0, floor)
+    for _ in range(10):
+        budget.draw(0.0)
+        budget.hand_back()
+    assert budget.wait_s(0.0) == math.inf
+    assert budget.has_floor == bool(floor)
