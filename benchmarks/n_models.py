@@ -8,6 +8,7 @@ costs expected are the models' means, those counted are each answer's own.  Told
   of a random mix of the models, which is the frontier of the models alone;
 - cost at best: what the quality of the best single model costs, read off that frontier, as a part of that model's
   cost;
+- the same if the cost of each answer were known beforehand, which nobody knows: what forecasts of lengths could bring;
 - the same held out: the price of quality is chosen on one half of the prompts and put to the test on the other, so
   nothing is read off the rows that it was chosen on.
 
@@ -46,6 +47,7 @@ class Seed:
     seed: int
     aiq: float
     cost_at_best: float
+    costs_known: float
     held_out_cost: float
     held_out_quality: float
     line: Frontier = attrs.field(repr=False)
@@ -95,14 +97,15 @@ def measure(path: Path, prices: Path | None, trainer: str, seeds: int, told: Cal
     for seed in range(seeds):
         told(f"{path.name}: seed {seed + 1} of {seeds}")
         (said,) = run_trial(NamedTrainer(trainer), Trial(learn_from="own", folds=FOLDS, seed=seed), [table])
-        paid, gained = points(table, said.estimates.qualities)
-        line = frontier(paid.mean(axis=1), gained.mean(axis=1))
+        paid, gained = points(table, said.estimates.qualities, costs)
+        line, best = line_of(paid, gained), float(singles.qualities[-1])
         cost, gain = held_out(table, paid, gained, seed)
         results.append(
             Seed(
                 seed=seed,
                 aiq=line.mean_height(low, high),
-                cost_at_best=line.cost_of(float(singles.qualities[-1])) / high,
+                cost_at_best=line.cost_of(best) / high,
+                costs_known=line_of(*points(table, said.estimates.qualities, table.costs)).cost_of(best) / high,
                 held_out_cost=cost,
                 held_out_quality=gain,
                 line=line,
@@ -120,9 +123,14 @@ def measure(path: Path, prices: Path | None, trainer: str, seeds: int, told: Cal
     )
 
 
-def points(table: Outcomes, expected: Any) -> tuple[Any, Any]:
-    """Return what each row costs and gains at each price of quality, shape (points, rows)."""
-    mix = by_expected_quality(expected, table.costs.mean(axis=0))
+def line_of(paid: Any, gained: Any) -> Frontier:
+    """Return the frontier of points that rows add to, shape (points, rows)."""
+    return frontier(paid.mean(axis=1), gained.mean(axis=1))
+
+
+def points(table: Outcomes, expected: Any, costs: Any) -> tuple[Any, Any]:
+    """Return what each row costs and gains at each price of quality, shape (points, rows), with *costs* expected."""
+    mix = by_expected_quality(expected, costs)
     return np.einsum("prm,rm->pr", mix, table.costs), np.einsum("prm,rm->pr", mix, table.scores)
 
 
@@ -159,19 +167,25 @@ def slope(table: Outcomes, prices: Path | None) -> tuple[float, float, float] | 
 def markdown(results: Sequence[Result]) -> str:
     """Return the tables: the means of all seeds, then each of them."""
     lines = [
-        "| file | models | AIQ | of a random mix | least gain of a seed | cost at best | held out: cost | quality |",
-        "|---|---|---|---|---|---|---|---|",
+        "| file | models | AIQ | random mix | least gain | cost at best | costs known | held out: cost | gain |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in results:
         least = min(seed.aiq for seed in one.seeds) - one.random_aiq
         lines.append(
             f"| {one.file} | {len(one.models)} | {one.mean('aiq'):.4f} | {one.random_aiq:.4f} | {least:+.4f} "
-            f"| {percent(one.mean('cost_at_best'))} | {percent(one.mean('held_out_cost'))} "
+            f"| {percent(one.mean('cost_at_best'))} | {percent(one.mean('costs_known'))} "
+            f"| {percent(one.mean('held_out_cost'))} "
             f"| {one.mean('held_out_quality'):+.4f} |"
         )
-    lines += ["", "| file | seed | AIQ | cost at best | held out: cost | quality |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {one.file} | {seed.seed} | {seed.aiq:.4f} | {percent(seed.cost_at_best)} | {percent(seed.held_out_cost)} "
+        "",
+        "| file | seed | AIQ | cost at best | costs known | held out: cost | quality |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.file} | {seed.seed} | {seed.aiq:.4f} | {percent(seed.cost_at_best)} "
+        f"| {percent(seed.costs_known)} | {percent(seed.held_out_cost)} "
         f"| {seed.held_out_quality:+.4f} |"
         for one in results
         for seed in one.seeds
