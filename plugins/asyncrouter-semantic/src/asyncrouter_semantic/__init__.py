@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from asyncrouter import hookimpl
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["asyncrouter_register"]
 
 
-def make_estimator(*, model: str = "default") -> Any:
+def make_estimator(*, model: str = "default", qualities: Mapping[str, str | float] | None = None) -> Any:
     """Complexity learned from outcomes: how much better a strong model's answer is expected to be."""
     from asyncrouter_semantic.estimator import SemanticEstimator  # numpy, and the model: loaded when it is asked for
 
-    return SemanticEstimator(model=model)
+    return SemanticEstimator(model=model, qualities=qualities)
 
 
 def make_trainer(*, prior: str = "default") -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Mapping
 
-from asyncrouter import Estimate, Request, hookimpl
+from asyncrouter import ConfigError, Deployment, Estimate, ModelGroup, Request, hookimpl
 from asyncrouter.types import tokens
-from asyncrouter_semantic.head import PARTS
+from asyncrouter.types.errors import ConfigFault
+from asyncrouter_semantic.head import PARTS, Judgement
 from asyncrouter_semantic.model import DEFAULT, Model
+from asyncrouter_semantic.panel import Panel, Placed, plain
 from asyncrouter_semantic.text import conversation, parse
 
 LOGISTIC = math.pi / math.sqrt(3)
@@ -17,38 +21,77 @@ ENOUGH_WORDS = 20
 LEAST = 0.005
 """Contributions below this are left out, in the gain's own scale."""
 
+MOST_GROUPS = 256
+"""Groups whose deployments are kept placed."""
+
 
 class SemanticEstimator:
     """Complexity learned from outcomes: how much better a strong model's answer is expected to be; needs numpy.
 
-    ``model`` is the path of a model file that ``lab train`` wrote, or "default" for the one that comes with the plugin;
-    ``learned_from`` holds the digests of the prompts that it was trained on.
-    Raises :class:`~asyncrouter.ConfigError` when there is no such model, or a damaged one.
+    ``model`` is the path of a model file that ``lab train`` wrote, or "default" for the one that comes with the plugin.
+    ``qualities`` tells of deployments, or of models, by their names, which known model they are like, or which quality
+    they have on average, from 0 to 1.  ``learned_from`` holds the digests of the prompts that
+    the model was trained on.  Raises :class:`~asyncrouter.ConfigError` naming what is wrong.
     """
 
-    def __init__(self, *, model: str = DEFAULT) -> None:
+    def __init__(self, *, model: str = DEFAULT, qualities: Mapping[str, str | float] | None = None) -> None:
         self._model = Model.load(model)
         self.learned_from = self._model.learned_from
+        self._told = dict(qualities or {})
+        self._placed: dict[tuple[tuple[str, str], ...], Placed] = {}
+        for name, said in self._told.items():
+            _check(name, said, self._model.panel)
 
     @hookimpl
-    def asyncrouter_estimate(self, request: Request) -> Estimate:
+    def asyncrouter_estimate(self, request: Request, group: ModelGroup) -> Estimate:
         """Return the complexity, the share of typical prompts that gain less, with the parts that made it."""
         last, others, length = conversation(request.messages)
         text = parse(last, length if not others else None)
-        gain, added, kinds = self._model.gain(text)
+        judged = self._model.judge(text)
         if others:
-            before, earlier, _ = self._model.gain(parse(f"{others}\n{last}", length))
             share = ENOUGH_WORDS / (ENOUGH_WORDS + len(text.words))
-            gain += share * (before - gain)
-            added = added + share * (earlier - added)
+            judged = _between(judged, self._model.judge(parse(f"{others}\n{last}", length)), share)
+        kind = int(judged.likeness.argmax())
+        task = self._model.head.tasks[kind]
         return Estimate(
-            complexity=_share_below((gain - self._model.centre) / self._model.spread),
+            complexity=_share_below((judged.gain - self._model.centre) / self._model.spread),
             input_tokens=tokens.input_tokens(request),
             output_tokens=tokens.requested_output_tokens(request),
-            contributions=_told(added.tolist()),
+            contributions=_told(judged.added.tolist()),
             source="semantic",
-            reason=f"a strong model is expected to gain {gain:+.2f}; most like {kinds[0][1]} ({kinds[0][0]:.0%})",
+            qualities=self._place(group.deployments).qualities(judged.likeness, judged.ease),
+            reason=f"a strong model is to gain {judged.gain:+.2f}; most like {task} ({judged.likeness[kind]:.0%})",
         )
+
+    def _place(self, deployments: tuple[Deployment, ...]) -> Placed:
+        key = tuple([(one.name, one.model) for one in deployments])
+        placed = self._placed.get(key)
+        if placed is None:
+            if len(self._placed) >= MOST_GROUPS:
+                self._placed.clear()
+            placed = self._placed[key] = self._model.panel.place(deployments, self._told)
+        return placed
+
+
+def _between(one: Judgement, other: Judgement, share: float) -> Judgement:
+    """Return what lies *share* of the way from *one* to *other*."""
+    return Judgement(
+        one.gain + share * (other.gain - one.gain),
+        one.added + share * (other.added - one.added),
+        one.likeness + share * (other.likeness - one.likeness),
+        one.ease + share * (other.ease - one.ease),
+    )
+
+
+def _check(name: str, said: str | float, panel: Panel) -> None:
+    if isinstance(said, str):
+        if plain(said) not in panel.models:
+            near = difflib.get_close_matches(plain(said), panel.models, n=1)
+            cure = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(panel.models)}"
+            raise ConfigError(faults=[ConfigFault(f"qualities.{name}", f"no model {said!r} is known", cure)])
+    elif isinstance(said, bool) or not isinstance(said, (int, float)) or not 0.0 <= said <= 1.0:
+        fault = ConfigFault(f"qualities.{name}", "expected a known model's name, or a quality from 0 to 1")
+        raise ConfigError(faults=[fault])
 
 
 def _share_below(deviations: float) -> float:

@@ -37,8 +37,23 @@ class Sight:
 
 
 @attrs.frozen(eq=False)
+class Judgement:
+    """What is expected of a prompt.
+
+    ``gain`` is that of the strong model over the weak one, and ``added`` what each of :data:`PARTS` added to it;
+    ``likeness`` tells how much the prompt is like each task and sums to 1; ``ease`` how much higher than is usual for
+    its task the scores are.
+    """
+
+    gain: float
+    added: Floats
+    likeness: Floats
+    ease: float
+
+
+@attrs.frozen(eq=False)
 class Head:
-    """Columns: the common weights first, then those of each task, then the gate's for each task.
+    """Columns: the common weights first, then those of each task, the gate's for each task, and those of the ease.
 
     ``table`` holds the weights of grams as whole numbers, ``scales`` what one is worth in each column.
     """
@@ -61,7 +76,7 @@ class Head:
         facts = pack.facts
         tasks = tuple(map(str, facts["tasks"]))
         grams = pack.array("grams", "<u4", None)
-        width, columns = len(NAMES), 1 + 2 * len(tasks)
+        width, columns = len(NAMES), 2 + 2 * len(tasks)
         forest = pack.part("forest")
         return cls(
             grams,
@@ -86,13 +101,13 @@ class Head:
         length = float(np.sqrt(weights @ weights))
         return Sight(places, weights / length if length else weights, counted, scaled)
 
-    def gain(self, sight: Sight) -> tuple[float, Floats, Floats]:
-        """Return the expected gain, what each of :data:`PARTS` added, and the likeness to each task (sums to 1)."""
+    def judge(self, sight: Sight) -> Judgement:
+        """Return what is expected of a prompt that holds what *sight* tells."""
         worded = (sight.weights @ self.table[sight.grams]) * self.scales
         by_trait = sight.scaled[:, None] * self.slopes
         count = len(self.tasks)
-        gate = self.offsets[1 + count :] + worded[1 + count :] + by_trait[:, 1 + count :].sum(axis=0)
-        likeness = np.maximum(gate, GATE_FLOOR) ** 2
+        others = self.offsets[1 + count :] + worded[1 + count :] + by_trait[:, 1 + count :].sum(axis=0)
+        likeness = np.maximum(others[:count], GATE_FLOOR) ** 2
         likeness /= likeness.sum()
         mixed = np.concatenate([_ONE, likeness])
         linear, trees, offset = self.mix
@@ -103,7 +118,7 @@ class Head:
         added[2:] = linear * np.bincount(GROUP_OF, by_trait[:, : 1 + count] @ mixed, len(GROUP_NAMES))
         added[2:] += trees * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
         rest = trees * (total - float(steps.sum())) + offset
-        return float(added.sum()) + rest, added, likeness
+        return Judgement(float(added.sum()) + rest, added, likeness, float(others[count]))
 
     def _places(self, hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
         if not len(self.grams):

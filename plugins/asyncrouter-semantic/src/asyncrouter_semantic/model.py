@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
 from asyncrouter import ConfigError
 from asyncrouter.types.model_file import ModelFile
-from asyncrouter_semantic.head import Head
+from asyncrouter_semantic.head import Head, Judgement
 from asyncrouter_semantic.packing import CURE, Pack, unpacked
+from asyncrouter_semantic.panel import Panel
 from asyncrouter_semantic.text import Text
-
-Floats = npt.NDArray[np.float32]
 
 DEFAULT, NO_PRIOR = "default", "none"
 SHIPPED = Path(__file__).with_name("default.model")
@@ -23,10 +20,11 @@ NAME = "semantic"
 
 @attrs.frozen(eq=False)
 class Model:
-    """``gain`` of a text: what a strong model's answer is expected to be better by than a weak one's, from -1 to 1."""
+    """What a head expects, blended with what the prior model does; ``centre`` and ``spread`` are those of its gains."""
 
     pack: Pack = attrs.field(repr=False)
     head: Head = attrs.field(repr=False)
+    panel: Panel = attrs.field(repr=False)
     prior: Model | None = attrs.field(repr=False)
     prior_weight: float
     centre: float
@@ -50,9 +48,11 @@ class Model:
         """Make the model that *pack* holds; raise :class:`ConfigError` naming *origin* when something is missing."""
         prior = pack.part("prior")
         try:
+            head = Head.of(pack)
             return cls(
                 pack,
-                Head.of(pack),
+                head,
+                Panel.of(pack.part("panel") or Pack({}), len(head.tasks)),
                 None if prior is None else cls.of(prior, origin),
                 float(pack.facts["prior_weight"]),
                 float(pack.facts["centre"]),
@@ -62,12 +62,14 @@ class Model:
             problem = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
             raise ConfigError(f"{origin}: {problem}; {CURE}") from error
 
-    def gain(self, text: Text) -> tuple[float, Floats, list[tuple[float, str]]]:
-        """Return the expected gain, what each part of the head added, and the kinds of task it is like, most first."""
-        gain, added, likeness = self.head.gain(self.head.look(text))
-        kinds = sorted(zip(likeness.tolist(), self.head.tasks, strict=True), reverse=True)
-        if self.prior is not None and self.prior_weight:
-            before, theirs, _ = self.prior.gain(text)
-            gain += self.prior_weight * before
-            added = added + self.prior_weight * theirs
-        return gain, added, kinds
+    def judge(self, text: Text) -> Judgement:
+        """Return what is expected of *text*; the gain is blended with what the prior model expects."""
+        judged = self.head.judge(self.head.look(text))
+        if self.prior is None or not self.prior_weight:
+            return judged
+        before = self.prior.judge(text)
+        return attrs.evolve(
+            judged,
+            gain=judged.gain + self.prior_weight * before.gain,
+            added=judged.added + self.prior_weight * before.added,
+        )

@@ -7,7 +7,7 @@ that of XGBoost (Chen and Guestrin 2016), ``S_left² / (n_left + L2) + S_right²
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -111,7 +111,7 @@ class _Tree:
 
 @attrs.frozen(eq=False)
 class _Level:
-    """For each node of a level: the feature and the code up to which rows go left, and whether it splits at all."""
+    """For each node of a level: the feature's place among those asked, the code up to which rows go left, if at all."""
 
     features: Indices
     cuts: Indices
@@ -131,16 +131,17 @@ class _Growth:
         values = np.zeros(2 ** (DEPTH + 1) - 1)
         node, rows = np.zeros(len(rest), dtype=np.intp), np.arange(len(rest))
         values[0] = RATE * float(rest[seen].sum()) / (len(seen) + L2)
-        shown = {one: self.codes[one][seen] for one in asked}
+        shown = self.codes[np.ix_(asked, seen)].astype(np.intp)
         for level in range(DEPTH):
             first = 2**level - 1
             inner, below = slice(first, 2 * first + 1), slice(2 * first + 1, 4 * first + 3)
             found = self._level(shown, node[seen] - first, rest[seen], first + 1)
-            features[inner] = np.where(found.splits, found.features, 0)
-            cuts = self.edges[found.features, np.minimum(found.cuts, BINS - 2)]
+            feature = asked[found.features]
+            features[inner] = np.where(found.splits, feature, 0)
+            cuts = self.edges[feature, np.minimum(found.cuts, BINS - 2)]
             thresholds[inner] = np.where(found.splits, cuts, ALWAYS_LEFT)
             at = node - first
-            right = (self.codes[found.features[at], rows] > found.cuts[at]) & found.splits[at]
+            right = (self.codes[feature[at], rows] > found.cuts[at]) & found.splits[at]
             node = 2 * node + 1 + right
             place = node[seen] - below.start
             sums = np.bincount(place, rest[seen], 2 * first + 2)
@@ -148,21 +149,18 @@ class _Growth:
             values[below] = np.where(np.repeat(found.splits, 2), worth, np.repeat(values[inner], 2))
         return _Tree(features, thresholds, values, values[node])
 
-    def _level(self, shown: Mapping[int, npt.NDArray[np.uint8]], place: Indices, rest: Floats, count: int) -> _Level:
-        """Return the best splits of *count* nodes, of which *place* tells that of each row."""
-        base, nodes = place * BINS, np.arange(count)
-        best = np.zeros(count)
-        features, cuts = np.zeros(count, dtype=np.intp), np.zeros(count, dtype=np.intp)
-        for one, codes in shown.items():
-            at = base + codes
-            sums = np.bincount(at, rest, count * BINS).reshape(count, BINS).cumsum(axis=1)
-            counts = np.bincount(at, minlength=count * BINS).reshape(count, BINS).cumsum(axis=1)
-            all_sums, all_counts = sums[:, -1:], counts[:, -1:]
-            gain = sums**2 / (counts + L2) + (all_sums - sums) ** 2 / (all_counts - counts + L2)
-            gain -= all_sums**2 / (all_counts + L2)
-            gain[(counts < self.least) | (all_counts - counts < self.least)] = 0.0
-            top = gain.argmax(axis=1)
-            better = gain[nodes, top] > best
-            best = np.where(better, gain[nodes, top], best)
-            features, cuts = np.where(better, one, features), np.where(better, top, cuts)
-        return _Level(features, cuts, best > 0)
+    def _level(self, shown: Indices, place: Indices, rest: Floats, nodes: int) -> _Level:
+        """Return the best splits of so many *nodes*; *place* tells each row's, *shown* the codes (features, rows)."""
+        features, size = len(shown), nodes * BINS
+        at = (np.arange(features)[:, None] * size + place * BINS + shown).ravel()
+        sums = np.bincount(at, np.tile(rest, features), features * size)
+        counts = np.bincount(at, minlength=features * size)
+        left_sums = sums.reshape(features, nodes, BINS).cumsum(axis=2)
+        left = counts.reshape(features, nodes, BINS).cumsum(axis=2)
+        right_sums, right = left_sums[:, :, -1:] - left_sums, left[:, :, -1:] - left
+        gain = left_sums**2 / (left + L2) + right_sums**2 / (right + L2)
+        gain -= left_sums[:, :, -1:] ** 2 / (left[:, :, -1:] + L2)
+        gain[(left < self.least) | (right < self.least)] = 0.0
+        flat = gain.transpose(1, 0, 2).reshape(nodes, -1)
+        top = flat.argmax(axis=1)
+        return _Level(top // BINS, top % BINS, flat[np.arange(nodes), top] > 0)

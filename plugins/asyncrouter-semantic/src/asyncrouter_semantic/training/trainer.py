@@ -17,8 +17,9 @@ from asyncrouter_semantic.packing import Pack, packed
 from asyncrouter_semantic.text import parse, sampled
 from asyncrouter_semantic.training.blend import mix
 from asyncrouter_semantic.training.boosting import Bins
+from asyncrouter_semantic.training.panel import ease, panel
 from asyncrouter_semantic.training.sights import look
-from asyncrouter_semantic.training.tasks import find_tasks
+from asyncrouter_semantic.training.tasks import Tasks, find_tasks
 from asyncrouter_semantic.training.view import Lesson, View
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class _Course:
         sights = look(self.outcomes.prompts, lambda share: self.progress(READING * share))
         folds = _folds(self.outcomes.ids)
         tasks = find_tasks(self.outcomes, sights.matrix, folds)
-        lesson = Lesson(sights, Bins.of(sights.traits), tasks, _taught(self.outcomes), self.seed)
-        said = self._said(lesson, folds)
+        easier = _beside_task(ease(self.outcomes), tasks)
+        lesson = Lesson(sights, Bins.of(sights.traits), tasks, _taught(self.outcomes), easier, self.seed)
+        said, told_ease = self._said(lesson, folds)
         weights = mix(said, gain, BEFORE if self.prior is None else BEFORE_WITH_PRIOR)
         expected = said @ weights[:-1] + weights[-1]
         view = self._learn(lesson, np.arange(len(gain)), FOLDING)
@@ -88,26 +90,38 @@ class _Course:
             "prior_weight": 0.0 if self.prior is None else _rounded(weights[2]),
         }
         pack = Pack(pack.arrays, {**pack.facts, **facts})
+        pack = pack.joined("panel", panel(self.outcomes, tasks.of_row, len(tasks.names), told_ease))
         if self.prior is not None:
             pack = pack.joined("prior", self.prior.pack)
         self.progress(1.0)
         return bytes(ModelFile(NAME, packed(pack)))
 
-    def _said(self, lesson: Lesson, folds: Indices) -> Floats:
-        """Return what the views, learned from the other folds, say of each row; the prior's word in a third column."""
+    def _said(self, lesson: Lesson, folds: Indices) -> tuple[Floats, Floats]:
+        """Return what the views, learned from the other folds, say of each row, the prior's word in a third column.
+
+        And what they say of its ease.
+        """
+        easier = np.zeros(len(folds))
         said = np.zeros((len(folds), 2 if self.prior is None else 3))
         for fold in range(FOLDS):
             told = np.flatnonzero(folds == fold)
             start = READING + (FOLDING - READING) * fold / FOLDS
             view = self._learn(lesson, np.flatnonzero(folds != fold), start)
-            said[told, :2] = view.predict(lesson.sights, told)
+            predicted = view.predict(lesson.sights, told)
+            said[told, :2], easier[told] = predicted[:, :2], predicted[:, 2]
         if self.prior is not None:
-            said[:, 2] = [self.prior.gain(parse(sampled(one), len(one)))[0] for one in self.outcomes.prompts]
-        return said
+            said[:, 2] = [self.prior.judge(parse(sampled(one), len(one))).gain for one in self.outcomes.prompts]
+        return said, easier
 
     def _learn(self, lesson: Lesson, rows: Indices, start: float) -> View:
         share = (FOLDING - READING) / FOLDS
         return lesson.learn(rows, lambda done: self.progress(start + share * done))
+
+
+def _beside_task(values: Floats, tasks: Tasks) -> Floats:
+    sums, counts = np.bincount(tasks.of_row, values), np.bincount(tasks.of_row)
+    beside: Floats = values - (sums / counts)[tasks.of_row]
+    return beside
 
 
 def _rounded(value: float) -> float:

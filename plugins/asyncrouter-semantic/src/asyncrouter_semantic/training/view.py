@@ -29,27 +29,28 @@ Penalty and weights: the best of a few in cross-validation over the shipped mode
 
 @attrs.frozen(eq=False)
 class View:
-    """What was learned: the ridge over common and tasks' own columns, the gate, and the trees."""
+    """What was learned: the ridge over common and tasks' own columns, the gate, the ease, and the trees."""
 
     linear: Ridge
     gate: Ridge
+    ease: Ridge
     trees: Trees
     tasks: tuple[str, ...]
 
     def predict(self, sights: Sights, rows: Indices) -> Floats:
-        """Return what the linear view and the forest say of *rows*, shape (rows, 2)."""
+        """Return what the linear view, the forest and the ease say of *rows*, shape (rows, 3)."""
         matrix = sights.matrix[rows]
         said = self.linear.predict(_by_task(matrix, likeness(self.gate.predict(matrix))))[:, 0]
-        return np.column_stack([said, self.trees.predict(sights.traits[rows])])
+        return np.column_stack([said, self.trees.predict(sights.traits[rows]), self.ease.predict(matrix)[:, 0]])
 
     def pack(self, sights: Sights, mix: Floats) -> Pack:
         """Return what :class:`~asyncrouter_semantic.head.Head` reads."""
         width, count = sights.matrix.shape[1], len(self.tasks)
         weights = self.linear.weights[:, 0]
         own = weights[width : width * (count + 1)].reshape(count, width).T * OWN_WEIGHT
-        columns = np.hstack([weights[:width, None], own, self.gate.weights])
+        columns = np.hstack([weights[:width, None], own, self.gate.weights, self.ease.weights])
         own_offsets = weights[width * (count + 1) :] * OFFSET_WEIGHT
-        offsets = np.concatenate([self.linear.offsets, own_offsets, self.gate.offsets])
+        offsets = np.concatenate([self.linear.offsets, own_offsets, self.gate.offsets, self.ease.offsets])
         wording = columns[: len(sights.grams)]
         scales = np.maximum(np.abs(wording).max(axis=0, initial=0), 1e-9) / 127
         arrays = {
@@ -68,12 +69,16 @@ class View:
 
 @attrs.frozen(eq=False)
 class Lesson:
-    """What views are learned from: prompts with their traits in bins, their tasks, and the ``target`` of each row."""
+    """What views are learned from: prompts, their traits in bins, their tasks, and what is to be told of each row.
+
+    ``target`` is the gain, ``easier`` how much higher the scores were than is usual for the task.
+    """
 
     sights: Sights
     bins: Bins
     tasks: Tasks
     target: Floats
+    easier: Floats
     seed: int
 
     def learn(self, rows: Indices, progress: Callable[[float], None]) -> View:
@@ -81,7 +86,8 @@ class Lesson:
         matrix, one_hot = self.sights.matrix[rows], self.tasks.one_hot[rows]
         linear = ridge(_by_task(matrix, one_hot), self.target[rows], PENALTY)
         gate = ridge(matrix, one_hot, GATE_PENALTY)
-        return View(linear, gate, boost(self.bins, rows, self.target, self.seed, progress), self.tasks.names)
+        ease = ridge(matrix, self.easier[rows], PENALTY)
+        return View(linear, gate, ease, boost(self.bins, rows, self.target, self.seed, progress), self.tasks.names)
 
 
 def _by_task(matrix: Any, alike: Floats) -> Any:

@@ -1,0 +1,141 @@
+"""Learning: the same bytes for the same outcomes, what was planted is found, and what was thought before is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from asyncrouter_semantic.forest import Forest
+from asyncrouter_semantic.model import NO_PRIOR
+from asyncrouter_semantic.text import parse
+from asyncrouter_semantic.training import boosting
+from asyncrouter_semantic.training.blend import mix
+from asyncrouter_semantic.training.linear import ridge
+from asyncrouter_semantic.training.trainer import SemanticTrainer
+from scipy import sparse
+
+from asyncrouter import ConfigError
+from asyncrouter.types.model_file import ModelFile
+
+FIT = Path(__file__).parents[1] / "fit.py"
+
+
+def gains(model, table):
+    return np.array([model.judge(parse(prompt)).gain for prompt in table.prompts])
+
+
+def test_the_same_outcomes_give_the_same_bytes(content, outcomes):
+    assert SemanticTrainer(prior=NO_PRIOR).train(outcomes(), seed=0) == content
+    assert SemanticTrainer(prior=NO_PRIOR).train(outcomes(), seed=1) != content
+
+
+def test_the_fitting_script_gives_the_same_bytes(tmp_path, outcomes):
+    spec = importlib.util.spec_from_file_location("fit", FIT)
+    fit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fit)
+    table = outcomes(60)
+    path = tmp_path / "rows.jsonl"
+    rows = zip(table.prompts, table.groups, table.scores.tolist(), strict=True)
+    lines = [
+        {"prompt": prompt, "category": group, **dict(zip(table.models, scores, strict=True))}
+        for prompt, group, scores in rows
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    made = fit.fitted([path])
+    assert made == fit.fitted([path])
+    assert len(ModelFile.parse(made, "here").learned_from) == 60
+
+
+def test_finds_what_was_planted(content, outcomes, read):
+    model, fresh = read(content), outcomes(200, seed=9)
+    said = gains(model, fresh)
+    hard = np.array([group == "proof" for group in fresh.groups])
+    assert said[hard].mean() == pytest.approx(0.6, abs=0.15)
+    assert said[~hard].mean() == pytest.approx(0.0, abs=0.15)
+    assert said[hard].min() > said[~hard].max()
+
+
+def test_kinds_of_task_are_the_groups(content, read):
+    assert read(content).head.tasks == ("greeting", "proof")
+    assert read(content).judge(parse("prove a theorem about knots")).likeness.argmax() == 1
+
+
+def test_a_prior_that_is_right_keeps_its_weight_where_there_is_little_to_learn_from(
+    model_path, content, outcomes, read
+):
+    few = outcomes(24, seed=5)
+    blended = read(SemanticTrainer(prior=str(model_path)).train(few))
+    assert blended.prior_weight > 0.5
+    fresh = outcomes(200, seed=9)
+    assert np.corrcoef(gains(blended, fresh), gains(read(content), fresh))[0, 1] > 0.9
+
+
+def test_a_prior_that_is_wrong_is_given_up_as_rows_come(model_path, outcomes, read):
+    table = outcomes(480, seed=6)
+    turned = attrs.evolve(table, strong="small", weak="big")
+    blended = read(SemanticTrainer(prior=str(model_path)).train(turned))
+    assert blended.prior_weight < 0.2
+
+
+def test_too_few_rows_are_refused(outcomes):
+    with pytest.raises(ConfigError, match="20 or more"):
+        SemanticTrainer(prior=NO_PRIOR).train(outcomes(19))
+
+
+def test_rows_without_both_scores_teach_nothing(content, outcomes):
+    table, more = outcomes(), outcomes(250)
+    scores = more.scores.copy()
+    scores[:240], scores[240:, 0] = table.scores, np.nan
+    more = attrs.evolve(
+        more, prompts=(*table.prompts, *more.prompts[240:]), groups=(*table.groups, *more.groups[240:]), scores=scores
+    )
+    assert SemanticTrainer(prior=NO_PRIOR).train(more, seed=0) == content
+
+
+def test_tells_its_progress(outcomes):
+    shares = []
+    SemanticTrainer(prior=NO_PRIOR).train(outcomes(40), progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_the_forest_that_is_walked_is_the_one_that_was_grown():
+    random = np.random.default_rng(0)
+    traits = random.normal(size=(300, 5)).astype(np.float32)
+    target = np.where(traits[:, 2] > 0.3, 1.0, 0.0) + 0.1 * traits[:, 0]
+    trees = boosting.boost(boosting.Bins.of(traits), np.arange(300), target, 0, lambda _share: None)
+    said = trees.predict(traits)
+    assert np.corrcoef(said, target)[0, 1] > 0.9
+    forest = Forest.of(trees.pack(), 5)
+    walked = [forest.walk(row) for row in traits[:20]]
+    np.testing.assert_allclose([total for total, _, _ in walked], said[:20], atol=1e-5)
+    added = sum(np.bincount(features, steps, 5) for _, features, steps in walked)
+    assert np.abs(added).argmax() == 2
+
+
+def test_ridge_is_the_closed_form():
+    random = np.random.default_rng(0)
+    matrix, targets = random.normal(size=(40, 6)), random.normal(size=(40, 2))
+    centred = matrix - matrix.mean(axis=0)
+    expected = np.linalg.solve(centred.T @ centred + 2 * np.eye(6), centred.T @ (targets - targets.mean(axis=0)))
+    found = ridge(sparse.csr_matrix(matrix), targets, 2.0)
+    np.testing.assert_allclose(found.weights, expected, atol=1e-4)
+    np.testing.assert_allclose(found.predict(matrix).mean(axis=0), targets.mean(axis=0), atol=1e-8)
+
+
+def test_the_mix_is_what_was_thought_before_until_rows_say_otherwise():
+    random = np.random.default_rng(0)
+    said = random.normal(size=(5000, 3))
+    before = np.array([0.0, 0.0, 1.0])
+    few, many = (mix(said[:rows], 2 * said[:rows, 0] + 1, before) for rows in (3, 5000))
+    assert few[2] > 0.5
+    np.testing.assert_allclose(many, [2, 0, 0, 1], atol=0.05)
+
+
+def test_no_weight_of_the_mix_is_negative():
+    said = np.random.default_rng(0).normal(size=(500, 2))
+    assert mix(said, -said[:, 0], np.array([0.5, 0.5]))[0] == 0.0
