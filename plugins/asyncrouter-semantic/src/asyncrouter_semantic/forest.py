@@ -29,7 +29,7 @@ class Forest:
     """
 
     depth: int
-    features: npt.NDArray[np.uint8]
+    features: npt.NDArray[np.intp]
     thresholds: Floats
     values: Floats
     base: float
@@ -49,7 +49,7 @@ class Forest:
         starts = np.arange(trees)
         return cls(
             depth,
-            features.ravel(),
+            features.ravel().astype(np.intp),  # numpy picks by these twice as fast as by bytes
             thresholds.ravel(),
             values.ravel(),
             float(pack.facts["base"]),
@@ -57,7 +57,7 @@ class Forest:
             starts * values.shape[1],
         )
 
-    def walk(self, x: Floats) -> tuple[float, npt.NDArray[np.uint8], Floats]:
+    def walk(self, x: Floats) -> tuple[float, npt.NDArray[np.intp], Floats]:
         """Return the forest's sum for *x*, and for each comparison its feature and what it added."""
         node = np.zeros(len(self.inner), dtype=np.intp)
         before = self.values[self.outer]
@@ -72,5 +72,5 @@ class Forest:
             added.append(now - before)
             before = now
         steps = np.concatenate(added) if added else np.zeros(0, dtype=np.float32)
-        features = np.concatenate(asked) if asked else np.zeros(0, dtype=np.uint8)
+        features = np.concatenate(asked) if asked else np.zeros(0, dtype=np.intp)
         return self.base + roots + float(steps.sum()), features, steps

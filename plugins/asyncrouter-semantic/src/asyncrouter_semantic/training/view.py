@@ -19,7 +19,7 @@ from asyncrouter_semantic.training.tasks import GATE_PENALTY, Tasks, likeness
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
-PENALTY = 8.0
+PENALTY = 16.0
 OWN_WEIGHT, OFFSET_WEIGHT = 1.5, 2.0
 """What a gram weighs in the weights of its task against the common ones, and what a task's own offset does.
 
