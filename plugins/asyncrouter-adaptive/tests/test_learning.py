@@ -142,6 +142,21 @@ def test_what_the_guard_forbids_is_the_incumbents_with_its_propensity():
     assert "as the guard demands" in selection.reason or selection.reason.startswith("explored")
 
 
+def test_decisions_that_come_to_nothing_leave_no_stake():
+    traffic = Traffic(regret=0.1, pending=10)
+    traffic.serve(50)
+    guard = traffic.selector.store.learner("").guard
+    before = guard.surplus
+    requests = [traffic.ask("code")[0] for _ in range(5)]
+    assert guard.surplus != before
+    for request in requests[:2]:
+        traffic.end(request)  # its caller left
+    for _ in range(20):
+        traffic.ask("code")  # explained, and never made
+    staked = [traffic.selector.store.learner("").pending.find(str(traffic.number - back)).staked for back in range(10)]
+    assert guard.surplus == pytest.approx(before + sum(staked))
+
+
 # ------------------------------------------------------------------------------------------------ rewards
 
 

@@ -56,12 +56,12 @@ class Pending:
         return self._decisions.get(request)
 
     def add(self, request: str, decision: Decision) -> Iterator[Decision]:
-        """Hold *decision*; yield those that made room for it and still waited for feedback."""
+        """Hold *decision*; yield those that made room for it."""
         self._decisions[request] = decision
         while len(self._decisions) > self._most:
-            oldest, _ = self._decisions.popitem(last=False)
-            if (waiting := self._waiting.pop(oldest, None)) is not None:
-                yield waiting
+            oldest, pushed_out = self._decisions.popitem(last=False)
+            self._waiting.pop(oldest, None)
+            yield pushed_out
 
     def wait(self, request: str, decision: Decision, due: float) -> None:
         """Wait for the feedback to *decision* until *due*."""
