@@ -106,6 +106,7 @@ class SessionAffinity:
             reason=reason,
             propensity=inner.propensity if first_kept else 1.0,
             parallel=inner.parallel if first_kept else 1,
+            take=inner.take,
             key=key,
             session=session,
             prefixes=prefixes,

@@ -543,3 +543,11 @@ def test_each_fault_has_its_path(affinity, path):
     with pytest.raises(ConfigError) as caught:
         router_of(affinity=affinity)
     assert [fault.path for fault in caught.value.faults] == [f"groups.chat.{path}"]
+
+
+def test_the_wish_to_ask_several_at_once_stands():
+    both = (deployment("a"), deployment("b", DEAR))
+    inner = Selection(deployments=both, parallel=2, take="majority", reason="several")
+    messages = [{"role": "user", "content": "Hello"}]
+    selection = decided(SessionAffinity(both, AffinitySettings()), inner, messages)
+    assert (selection.parallel, selection.take) == (2, "majority")
