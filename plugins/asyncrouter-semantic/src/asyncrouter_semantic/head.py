@@ -126,7 +126,8 @@ class Head:
         hashes = np.sort(hashes)  # numpy.unique takes four times as long for so few
         hashes = hashes[np.concatenate([_TRUE, hashes[1:] != hashes[:-1]])]
         found = np.minimum(np.searchsorted(self.grams, hashes), len(self.grams) - 1)
-        return found[self.grams[found] == hashes]
+        known: npt.NDArray[np.intp] = found[self.grams[found] == hashes]
+        return known
 
 
 _TRUE = np.ones(1, dtype=np.bool_)
