@@ -419,7 +419,6 @@ async def test_what_the_budget_refuses_waits_until_it_allows_one_more():
         assert [reply.text for reply in replies] == ["a", "a"]
         assert all("retry budget exhausted" in reply.trace.notes for reply in replies)
     assert sum(moment < 10.0 for _, moment in r.timeline) == 2 + 1  # the first attempts, and the floor
-    assert sum(moment < 20.0 for _, moment in r.timeline) <= 2 + 2
 
 
 async def test_what_the_budget_refuses_ends_where_no_time_is_left_for_it():
