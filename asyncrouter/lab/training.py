@@ -52,6 +52,8 @@ class NamedTrainer:
         """
         if not len(outcomes):
             raise ConfigError("no outcomes to learn from: give a file with rows")
+        if outcomes.features is None and not any(outcomes.prompts):
+            raise ConfigError("no prompts to learn from: let the router log them, [outcomes] prompts = true")
         options = dict(self.options) if prior is None else {**self.options, PRIOR: str(prior)}
         trainer: Trainer = self.registry.make("trainer", self.name, options, f"trainer {self.name!r}")
         written = trainer.train(outcomes, seed=seed, progress=progress)

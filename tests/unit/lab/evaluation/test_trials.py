@@ -193,3 +193,10 @@ def test_some_rows_are_drawn_by_lot():
     assert some(wide, 7, seed=0).prompts != some(wide, 7, seed=1).prompts
     assert some(wide, 99, seed=0) is wide
     assert len(without_prompts_of(concat([wide, numbered("b", 5)]), wide)) == 5
+
+
+def test_nothing_is_learned_from_a_log_without_prompts(parrot, written):
+    silent = table("log", ["", ""])
+    with pytest.raises(ConfigError, match=r"no prompts to learn from: .* prompts = true"):
+        parrot.train(silent, seed=0)
+    assert written == []
