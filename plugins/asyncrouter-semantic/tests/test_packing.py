@@ -80,6 +80,22 @@ def test_a_model_that_lacks_something_is_refused(content):
             Model.of(Pack(rest, pack.facts), "there")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("linear_weight", None), ("offset", float("nan")), ("spread", 0.0), ("centre", "1"), ("prior_weight", True)],
+)
+def test_a_fact_that_does_not_fit_is_refused(content, name, value):
+    pack = unpacked(ModelFile.parse(content, "x").content, "x")
+    with pytest.raises(ConfigError, match=rf"there: '{name}' is .*lab train"):
+        Model.of(Pack(pack.arrays, {**pack.facts, name: value}), "there")
+
+
+def test_a_forest_of_absurd_depth_is_refused_before_it_is_built(content):
+    pack = unpacked(ModelFile.parse(content, "x").content, "x")
+    with pytest.raises(ConfigError, match="'depth' is"):
+        Model.of(Pack(pack.arrays, {**pack.facts, "forest": {"depth": 10**9, "base": 0.0}}), "there")
+
+
 def test_a_file_of_another_estimator_is_refused(tmp_path):
     path = tmp_path / "other.model"
     path.write_bytes(bytes(ModelFile("other", b"")))

@@ -16,6 +16,7 @@ from asyncrouter_semantic.packing import Pack
 
 Floats = npt.NDArray[np.float32]
 
+DEEPEST = 12
 ALWAYS_LEFT = np.finfo(np.float32).max
 """The threshold of a comparison that no trait is greater than."""
 
@@ -39,7 +40,7 @@ class Forest:
     @classmethod
     def of(cls, pack: Pack, width: int) -> Forest:
         """Read the forest over *width* features; raise :class:`ConfigError` when it does not fit."""
-        depth = int(pack.facts["depth"])
+        depth = int(pack.number("depth", 0, DEEPEST))
         features = pack.array("features", "|u1", None, 2**depth - 1)
         trees = len(features)
         thresholds = pack.array("thresholds", "<f4", trees, 2**depth - 1)
@@ -52,7 +53,7 @@ class Forest:
             features.ravel().astype(np.intp),  # numpy picks by these twice as fast as by bytes
             thresholds.ravel(),
             values.ravel(),
-            float(pack.facts["base"]),
+            pack.number("base"),
             starts * features.shape[1],
             starts * values.shape[1],
         )

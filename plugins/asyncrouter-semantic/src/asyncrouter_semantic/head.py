@@ -89,7 +89,7 @@ class Head:
             pack.array("trait_scales", "<f4", width),
             Forest.of(forest or Pack({}), width),
             tasks,
-            tuple(map(float, facts["mix"])),  # type: ignore[arg-type]
+            (pack.number("linear_weight"), pack.number("forest_weight"), pack.number("offset")),
         )
 
     def look(self, text: Text) -> Sight:

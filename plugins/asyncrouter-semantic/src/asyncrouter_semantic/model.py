@@ -16,6 +16,7 @@ from asyncrouter_semantic.text import Text
 DEFAULT, NO_PRIOR = "default", "none"
 SHIPPED = Path(__file__).with_name("default.model")
 NAME = "semantic"
+LEAST_SPREAD = 1e-6
 
 
 @attrs.frozen(eq=False)
@@ -54,9 +55,9 @@ class Model:
                 head,
                 Panel.of(pack.part("panel") or Pack({}), len(head.tasks)),
                 None if prior is None else cls.of(prior, origin),
-                float(pack.facts["prior_weight"]),
-                float(pack.facts["centre"]),
-                float(pack.facts["spread"]),
+                pack.number("prior_weight", 0.0),
+                pack.number("centre"),
+                pack.number("spread", LEAST_SPREAD),
             )
         except (KeyError, TypeError, ValueError) as error:
             problem = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"

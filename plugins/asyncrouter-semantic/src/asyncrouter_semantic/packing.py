@@ -53,6 +53,15 @@ class Pack:
             raise ConfigError(f"the array {name!r} holds what is no number")
         return found
 
+    def number(self, name: str, least: float = -math.inf, most: float = math.inf) -> float:
+        """Return the fact *name*; raise :class:`ConfigError` unless it is a finite number from *least* to *most*."""
+        found = self.facts.get(name)
+        if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+            raise ConfigError(f"{name!r} is no number")
+        if not least <= found <= most:
+            raise ConfigError(f"{name!r} is {found}, not from {least} to {most}")
+        return found
+
     def part(self, prefix: str) -> Pack | None:
         """Return the pack that was put in under *prefix*, ``None`` when there is none."""
         start = f"{prefix}/"

@@ -1,1 +1,1 @@
-"""Learning the head from outcomes; needs scikit-learn (``pip install asyncrouter-semantic[train]``)."""
+"""Learning the head from outcomes; needs scipy (``pip install asyncrouter-semantic[train]``)."""

@@ -63,7 +63,13 @@ class View:
             "trait_means": sights.means.astype(np.float32),
             "trait_scales": sights.scales.astype(np.float32),
         }
-        facts = {"tasks": list(self.tasks), "mix": [float(np.float32(one)) for one in mix]}
+        linear, forest, offset = (float(np.float32(one)) for one in mix)
+        facts = {
+            "tasks": list(self.tasks),
+            "linear_weight": linear,
+            "forest_weight": forest,
+            "offset": offset,
+        }
         return Pack(arrays, facts).joined("forest", self.trees.pack())
 
 
