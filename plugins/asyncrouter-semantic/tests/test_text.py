@@ -62,15 +62,19 @@ def test_the_last_user_message_is_the_task_and_the_others_are_told_apart():
         {"role": "user", "content": [{"type": "text", "text": "prove it"}, {"type": "image_url", "image_url": {}}]},
         {"role": "assistant", "content": None, "tool_calls": []},
     ]
-    assert conversation(messages) == ("prove it", "be brief", 16)
-    assert conversation([]) == ("", "", 0)
+    last, whole = conversation(messages)
+    assert (last.whole, last.length) == ("prove it", 8)
+    assert (whole.whole, whole.length) == ("be brief\nprove it", 16)
+    assert conversation(messages[1:]) == (last, None)
+    assert conversation([]) == (parse(""), None)
 
 
 def test_of_long_texts_both_ends_are_read():
-    last, others, length = conversation([
+    last, whole = conversation([
         {"role": "user", "content": "b" * 3 * HISTORY_SAMPLE},
         {"role": "user", "content": "x" + "a" * 10 * SAMPLE + "y"},
     ])  # fmt: skip
-    assert (last[0], last[-1], len(last)) == ("x", "y", 2 * SAMPLE + 1)
-    assert len(others) == 2 * HISTORY_SAMPLE + 1
-    assert length == 10 * SAMPLE + 2 + 3 * HISTORY_SAMPLE
+    assert (last.whole[0], last.whole[-1], len(last.whole)) == ("x", "y", 2 * SAMPLE + 1)
+    assert len(whole.whole) == len(last.whole) + 2 * HISTORY_SAMPLE + 2
+    assert last.length == 10 * SAMPLE + 2
+    assert whole.length == last.length + 3 * HISTORY_SAMPLE

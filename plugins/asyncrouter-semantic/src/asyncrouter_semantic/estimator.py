@@ -12,7 +12,7 @@ from asyncrouter.types.errors import ConfigFault
 from asyncrouter_semantic.head import PARTS, Judgement
 from asyncrouter_semantic.model import DEFAULT, Model
 from asyncrouter_semantic.panel import Panel, Placed, plain
-from asyncrouter_semantic.text import conversation, parse
+from asyncrouter_semantic.text import conversation
 
 LOGISTIC = math.pi / math.sqrt(3)
 """The standard deviation of the logistic distribution."""
@@ -45,12 +45,11 @@ class SemanticEstimator:
     @hookimpl
     def asyncrouter_estimate(self, request: Request, group: ModelGroup) -> Estimate:
         """Return the complexity, the share of typical prompts that gain less, with the parts that made it."""
-        last, others, length = conversation(request.messages)
-        text = parse(last, length if not others else None)
-        judged = self._model.judge(text)
-        if others:
-            share = ENOUGH_WORDS / (ENOUGH_WORDS + len(text.words))
-            judged = _between(judged, self._model.judge(parse(f"{others}\n{last}", length)), share)
+        last, whole = conversation(request.messages)
+        judged = self._model.judge(last)
+        if whole is not None:
+            share = ENOUGH_WORDS / (ENOUGH_WORDS + len(last.words))
+            judged = _between(judged, self._model.judge(whole), share)
         kind = int(judged.likeness.argmax())
         task = self._model.head.tasks[kind]
         return Estimate(

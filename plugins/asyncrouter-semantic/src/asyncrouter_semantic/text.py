@@ -62,14 +62,14 @@ def sampled(text: str, size: int = SAMPLE) -> str:
     return text if len(text) <= 2 * size else f"{text[:size]}\n{text[-size:]}"
 
 
-def conversation(messages: Sequence[Any]) -> tuple[str, str, int]:
-    """Return the last user message's text (the last message's when there is none), that of the others, and the length.
+def conversation(messages: Sequence[Any]) -> tuple[Text, Text | None]:
+    """Return the last user message taken apart (the last message when there is none), and the whole conversation.
 
-    Both are sampled; the length is that of all texts in characters.
+    The latter is ``None`` where no other message has any text.
     """
     texts = [text_of(message) if isinstance(message, Mapping) else "" for message in messages]
     if not texts:
-        return "", "", 0
+        return parse(""), None
     chosen = len(texts) - 1
     for index in range(chosen, -1, -1):
         message = messages[index]
@@ -78,7 +78,11 @@ def conversation(messages: Sequence[Any]) -> tuple[str, str, int]:
             break
     last = texts.pop(chosen)
     others = "\n".join(text for text in texts if text)
-    return sampled(last), sampled(others, HISTORY_SAMPLE), len(last) + len(others)
+    shown = sampled(last)
+    if not others:
+        return parse(shown, len(last)), None
+    whole = f"{sampled(others, HISTORY_SAMPLE)}\n{shown}"
+    return parse(shown, len(last)), parse(whole, len(others) + len(last))
 
 
 def _parted(whole: str) -> tuple[str, list[str]]:
