@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from time import perf_counter_ns
 from typing import Any
 
@@ -11,7 +12,6 @@ from asyncrouter_adaptive import AdaptiveSelector
 
 from asyncrouter.lab.outcomes import Outcomes
 from asyncrouter.strategies.estimators.heuristic import HeuristicEstimator
-from asyncrouter.testing import FakeFleet
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.events import RequestFinished
@@ -120,6 +120,20 @@ class Trial:
     decisions_us: list[float] = attrs.field(factory=list)
 
 
+@attrs.frozen
+class Idle:
+    """A fleet of which every deployment is ready: what the selector sees of the state."""
+
+    random: random.Random
+    ready_at: float = 0.0
+
+    def now(self) -> float:
+        return 0.0
+
+    def __getitem__(self, deployment: str) -> Idle:
+        return self
+
+
 @attrs.frozen(kw_only=True)
 class Plan:
     """*calls* calls, then *change*, and *after* more.  *options* of the selector beside those that the world gives."""
@@ -138,7 +152,7 @@ def play(world: World, plan: Plan, seed: int, *, named: bool) -> Trial:
     border = int(GIVEN * len(rows))
     given, kept = rows[:border], rows[border:]
     drawn = chance.choice(given, calls + after)
-    fleet = FakeFleet(seed=seed)
+    fleet = Idle(random.Random(seed))  # noqa: S311 - repeatable
     deployments = tuple(Deployment(name=name, provider="recorded", model=name) for name in world.models)
     given_options = {"price_weight": world.price_weight, "feedback_s": 0.0, "incumbent": world.models[world.best]}
     selector = AdaptiveSelector(**{**given_options, **plan.options})

@@ -28,10 +28,19 @@ def chances_of_best(means: Vector, deviations: Vector) -> Vector:
     spread = np.maximum(deviations, 1e-6)
     reach = REACH * spread
     lowest = float((means - reach).max())  # below that, nobody can be the greatest
+    able = np.flatnonzero(means + reach > lowest)
+    chances: Vector = np.zeros(len(means))
+    chances[able] = _shares(means[able], spread[able], lowest) if len(able) > 1 else 1.0
+    return chances
+
+
+def _shares(means: Vector, spread: Vector, lowest: float) -> Vector:
+    """Return the chances of those that may be the greatest."""
+    reach = REACH * spread
     cell = (float((means + reach).max()) - lowest) / CELLS
     places = (_RAMP * cell + (lowest - means + reach)) * (_STEPS / spread)
     below = _PHI[np.clip(places, 0, _LAST).astype(np.intp)]
     middle = np.maximum((below[1:] + below[:-1]) * 0.5, 1e-12)
-    chances: Vector = ((below[1:] - below[:-1]) * (middle.prod(axis=1)[:, None] / middle)).sum(axis=0)
-    total = float(chances.sum())
-    return chances / total if total > 0 else np.full(len(means), 1.0 / len(means))
+    shares: Vector = ((below[1:] - below[:-1]) * (middle.prod(axis=1)[:, None] / middle)).sum(axis=0)
+    total = float(shares.sum())
+    return shares / total if total > 0 else np.full(len(means), 1.0 / len(means))
