@@ -6,7 +6,7 @@ import anyio
 import pytest
 from routed import routed
 
-from asyncrouter import AllAttemptsFailed, ConfigError, Selection, ServerError, Verdict, hookimpl
+from asyncrouter import AllAttemptsFailed, ConfigError, PluginContractError, Selection, ServerError, Verdict, hookimpl
 from asyncrouter.router import Router
 from asyncrouter.testing import Fail, Hang, Reply, Slow
 
@@ -167,6 +167,31 @@ async def test_a_selections_own_wish_stands():
     async with routed(script, **parallel("majority", select=Alone())) as r:
         reply = await r.ask()
         assert (reply.text, set(r.called)) == ("c", {"b", "c"})
+
+
+async def test_a_plugins_failure_ends_the_call_and_the_others():
+    class BreaksOnB:
+        @hookimpl
+        async def asyncrouter_around_attempt(self, call, request, deployment):
+            if deployment.name == "b":
+                raise ZeroDivisionError
+            return await call(request, deployment)
+
+    script = {"a": Hang(), "b": Reply("b"), "c": Hang()}
+    async with routed(script, plugins=[BreaksOnB()], alive=False, **parallel("best")) as r:
+        await r.fails(PluginContractError)
+        assert {call.outcome for call in r.provider.calls} <= {"cancelled"}
+
+
+async def test_a_selector_that_declines_leaves_the_configured_order():
+    class Declines:
+        @hookimpl
+        async def asyncrouter_select(self, candidates):
+            return None
+
+    async with routed(Reply("same"), **parallel("majority", select=Declines())) as r:
+        reply = await r.ask()
+        assert (reply.trace.selection.reason, reply.deployment) == ("configured order", "a")
 
 
 async def test_every_selector_may_be_widened():
