@@ -17,7 +17,7 @@ UNTRACED_SECOND := tests/faults tests/property tests/test_pipeline_oracle.py tes
 	tests/integration/test_example_model_fallback.py tests/integration/routing/test_adaptive.py \
 	tests/integration/routing/test_cancellation.py
 
-.PHONY: help demo test test-first test-second check lint bench sidebyside soak mutation constraints clean
+.PHONY: help demo test test-first test-second check lint bench rivals performance sidebyside soak mutation constraints clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,10 +43,28 @@ lint: $(VENV)/.test ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## Measure what a routed call costs, and why the local server has its own process
+bench: $(VENV)/.test ## Measure what a routed call costs, in short; with the others that are installed after make rivals
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/plugins.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/counted.py
+	$(BIN)/python benchmarks/wire.py
 	$(BIN)/python benchmarks/bounds.py
 	$(BIN)/python benchmarks/local_server.py --patience 10
+
+rivals: .rivals-venv/.ready ## Install the routers and clients that the benchmarks compare with, for them alone
+
+performance: .rivals-venv/.ready ## Measure all again for docs/performance.md, beside the others; needs a quiet machine
+	.rivals-venv/bin/python benchmarks/overhead.py --save --plot benchmarks/results/overhead.png
+	.rivals-venv/bin/python benchmarks/streaming.py --save --plot benchmarks/results/streaming.png
+	.rivals-venv/bin/python benchmarks/scale.py --save --plot benchmarks/results/scale.png
+	.rivals-venv/bin/python benchmarks/memory.py --save --plot benchmarks/results/memory.png
+	.rivals-venv/bin/python benchmarks/plugins.py --save --plot benchmarks/results/plugins.png
+	.rivals-venv/bin/python benchmarks/startup.py --save --plot benchmarks/results/startup.png
+	.rivals-venv/bin/python benchmarks/performance_page.py
 
 sidebyside: .rivals-venv/.ready ## Measure failing upstreams beside another router, installed for this only
 	.rivals-venv/bin/python benchmarks/failures.py

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -22,7 +21,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import orjson
 import yarl
-from overhead import MESSAGES, Work, at_concurrency, machine, pin, serve
+from measuring import MESSAGES, Work, at_concurrency, machine, server
 
 from asyncrouter.providers.exchange import Address, head_of_answer
 
@@ -86,22 +85,15 @@ def main() -> None:
     parser.add_argument("--uvloop", action="store_true", help="on uvloop, the server too")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
-    port: multiprocessing.Queue[int] = multiprocessing.Queue()
-    server = multiprocessing.Process(target=serve, args=(port, 1), daemon=True)
-    server.start()
-    pin(0)
     if options.uvloop:
         import uvloop
 
         factory = uvloop.new_event_loop
     else:
         factory = asyncio.new_event_loop
-    try:
-        url = f"http://127.0.0.1:{port.get(timeout=30)}/v1/chat/completions"
-        with asyncio.Runner(loop_factory=factory) as runner:
-            figures = runner.run(measure(url, options.rounds, options.calls, options.concurrency))
-    finally:
-        server.kill()
+    with server() as url, asyncio.Runner(loop_factory=factory) as runner:
+        address = f"{url}/v1/chat/completions"
+        figures = runner.run(measure(address, options.rounds, options.calls, options.concurrency))
     if options.json:
         print(json.dumps({"machine": machine(), "concurrency": options.concurrency, "cpu_us_per_call": figures}))
         return

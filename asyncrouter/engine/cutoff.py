@@ -34,6 +34,9 @@ class _AsyncioCutOff:
     __slots__ = ("_among", "_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "_timers", "fired", "late_s",
                  "when")  # fmt: skip
 
+    may_follow = True
+    """Whether it may be entered when what it bounds has begun already."""
+
     def __init__(
         self,
         delay_s: float,
@@ -116,6 +119,7 @@ class _AnyioCutOff:
     __slots__ = ("_scope",)
 
     late_s = 0.0
+    may_follow = False  # scopes must end in the reverse order, and one may have been entered in what has begun
 
     def __init__(self, delay_s: float) -> None:
         self._scope = anyio.move_on_after(delay_s)

@@ -74,6 +74,16 @@ class Flow:
             raise
         return self._ready.popleft()
 
+    def at_once(self) -> Chunk | None:
+        """Return the next chunk when it is there already; ``None``: await it, directly after."""
+        attempt = self._attempt
+        if not self._ready:
+            chunk = None if attempt is None else attempt.at_once()
+            if chunk is None:
+                return None
+            self._show(chunk)
+        return self._ready.popleft() if self._ready else None
+
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""
         attempt = self._attempt

@@ -5,7 +5,8 @@ What comes before the first output is kept with the attempt: it is void when ano
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from types import AsyncGeneratorType, coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -49,6 +50,9 @@ class OpenAttempt:
     waited_s: float = 0.0
     outputs: int = 0
     upstream: AsyncIterator[Chunk] | None = None
+    may_begin: bool = False
+    begun: Awaitable[Chunk | None] | None = None
+    """What :meth:`at_once` has begun in vain; :meth:`next` goes on with it."""
 
     async def reach_output(self) -> None:
         """Read until the first output, or until the end of an answer that has none.
@@ -67,6 +71,31 @@ class OpenAttempt:
                 if not self.is_left:
                     self.scope.first_output()
 
+    def at_once(self) -> Chunk | None:
+        """Return the upstream's next chunk when it is there already; else ``None``: await :meth:`next` directly after.
+
+        Of a network read that held several chunks all but the first are: bounding the wait for each, and a coroutine
+        for it, would be a quarter of what they cost.
+        """
+        upstream = self.upstream
+        if not self.may_begin or self.ended or type(upstream) is not AsyncGeneratorType:
+            return None
+        awaited = upstream.__anext__()
+        try:
+            waits_for = awaited.send(None)
+        except StopIteration as come:
+            chunk = come.value
+            if type(chunk) is Chunk and chunk.allowances is None:
+                return chunk
+            self.begun = _come(chunk)
+        except StopAsyncIteration:
+            self.begun = _come(None)
+        except BaseException as error:
+            self.begun = _failed(error)
+        else:
+            self.begun = _rest_of(awaited, waits_for)
+        return None
+
     async def next(self) -> Chunk | None:
         """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
         fleet = self.course.fleet
@@ -80,7 +109,9 @@ class OpenAttempt:
                 self.upstream = self.step.route.stream(request, deployment)
             self.ended = True  # an iterator that raises, also when it is cut off, has ended
             with cut_off_after(min(until, self.course.deadline) - now, None, self.step.route.in_flight.timers) as cut:
-                chunk = await anext(self.upstream, None)
+                self.may_begin = cut.may_follow and not timeouts.min_chunks_per_s
+                begun, self.begun = self.begun, None
+                chunk = await (begun or anext(self.upstream, None))
                 if chunk is None:
                     return None
                 self.ended = False
@@ -185,6 +216,32 @@ async def within_deadline(course: Course, waiting: Coroutine[Any, Any, T]) -> T:
     with cut_off_after(remaining_s):
         return await waiting
     raise DeadlineExceeded(course.too_late())
+
+
+@coroutine
+def _rest_of(awaited: Coroutine[Any, Any, Chunk], waits_for: Any) -> Generator[Any, Any, Chunk | None]:
+    """Return what *awaited* comes to, which has been begun already and waits for *waits_for*; ``None`` at the end."""
+    try:
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:
+                waits_for = awaited.throw(error)
+            else:
+                waits_for = awaited.send(sent)
+    except StopIteration as come:
+        chunk: Chunk = come.value
+        return chunk
+    except StopAsyncIteration:
+        return None
+
+
+async def _come(chunk: Chunk | None) -> Chunk | None:
+    return chunk
+
+
+async def _failed(error: BaseException) -> Chunk | None:
+    raise error
 
 
 def _is_finished(chunks: list[Chunk]) -> bool:

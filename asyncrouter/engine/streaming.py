@@ -51,13 +51,15 @@ class StreamCall:
     async def __anext__(self) -> Chunk:
         """Return the next chunk; raise the typed error when the stream is interrupted for good."""
         if self._first is not None:
-            chunk, self._first = self._first, None
-            return chunk
+            first, self._first = self._first, None
+            return first
         if self._closed:
             raise StopAsyncIteration
         try:
             if self._in_flight.closing:
                 raise RouterClosed(CLOSED)
+            if self._wrapped is None and (chunk := self._flow.at_once()) is not None:
+                return chunk
             with cut_off_after(math.inf) as self._reading:
                 if self._wrapped is not None:
                     return await self._next_wrapped(self._wrapped)

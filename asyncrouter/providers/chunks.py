@@ -140,6 +140,8 @@ class ChunkReader:
             raw = decode(event)
         except NotJson:
             raise self._malformed("a chunk is no JSON") from None
+        if self._has_output and self._adds_only(raw):
+            return Chunk(raw)
         error = error_in(raw)
         if error is not None:
             raise self._refuse(NoAnswer("holds an error", error=error))
@@ -152,6 +154,17 @@ class ChunkReader:
         chunk = Chunk(raw)
         self._has_output = self._has_output or chunk.is_output
         return chunk
+
+    def _adds_only(self, raw: Any) -> bool:
+        """Whether *raw* is a further piece of a choice that has begun, as nearly all are: it has nothing to note."""
+        choices = raw.get("choices") if type(raw) is dict else None
+        if type(choices) is not list or len(choices) != 1 or raw.get("error"):
+            return False
+        choice = choices[0]
+        if type(choice) is not dict or choice.get("finish_reason") or choice.get("error"):
+            return False
+        index = choice.get("index")
+        return type(index) is int and index in self._begun
 
     def _note(self, choices: Any) -> None:
         if not isinstance(choices, list):
