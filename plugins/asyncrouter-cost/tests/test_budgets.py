@@ -136,6 +136,14 @@ async def test_downgrade_until_nothing_fits():
     assert spent(r) == pytest.approx(0.025)
 
 
+async def test_who_stands_in_line_has_his_money():
+    """One call at a time: who waits for his turn finds what he counted on, and the others know at once."""
+    tables = {"large": {**TABLES["large"], "limits": {"concurrency": 1}}}
+    async with router(Slow(1.0, Reply(usage=TOKENS)), 0.0255, tables=tables) as r:
+        outcomes = await outcomes_of(r, 6, max_tokens=1000)
+    assert outcomes == ["large"] * 2 + ["BudgetExceeded"] * 4
+
+
 async def test_what_costs_nothing_always_fits():
     tables = {**TABLES, "free": {"price": {"input": 0.0, "output": 0.0}}}
     async with router(Reply(usage=TOKENS), 0.0101, tables=tables, on_exceeded="downgrade") as r:

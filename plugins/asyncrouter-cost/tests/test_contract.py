@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
-from asyncrouter_cost import cost
+from asyncrouter_cost import cost, estimator, trainer
 
 from asyncrouter.hooks.registry import Registry
-from asyncrouter.testing import SelectorContract, fake_router
+from asyncrouter.testing import EstimatorContract, PluginContract, SelectorContract, fake_router
 from asyncrouter.types.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model learned from twenty prompts."""
+    prompts, rng = tuple(f"What is {n} times {n}?" for n in range(20)), np.random.default_rng(0)
+    outcomes = SimpleNamespace(prompts=prompts, models=("d0", "d1"), scores=rng.random((20, 2)))
+    file = tmp_path_factory.mktemp("model") / "m.model"
+    file.write_bytes(trainer().train(outcomes, seed=0, progress=lambda _share: None))
+    return str(file)
+
+
+@pytest.fixture(autouse=True)
+def the_models_file(model, request):
+    if request.cls in {TestPlugin, TestEstimator}:
+        request.cls.options = {("estimator", "cost"): {"model": model}}
+        request.cls.model = model
+
+
+class TestPlugin(PluginContract):
+    distribution = "asyncrouter-cost"
+
+
+class TestEstimator(EstimatorContract):
+    def make(self):
+        return estimator(model=self.model)
 
 
 class TestSelector(SelectorContract):

@@ -14,7 +14,7 @@ from asyncrouter_cost.models.likeness import squared_distances
 from asyncrouter_cost.models.training import learn
 from asyncrouter_cost.models.traits import COUNT, prompt_of, traits
 
-from asyncrouter.testing import EstimatorContract, PluginContract, fake_router
+from asyncrouter.testing import fake_router
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import ConfigError
 from asyncrouter.types.model_file import ModelFile
@@ -46,22 +46,6 @@ def path(tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "m.model"
     file.write_bytes(trained())
     return file
-
-
-@pytest.fixture(autouse=True)
-def the_models_file(path, request):
-    if request.cls is not None:
-        request.cls.path = path
-        request.cls.options = {("estimator", "cost"): {"model": str(path)}}
-
-
-class TestPlugin(PluginContract):
-    distribution = "asyncrouter-cost"
-
-
-class TestEstimator(EstimatorContract):
-    def make(self):
-        return estimator(model=self.path)
 
 
 def group(**models):
