@@ -31,6 +31,7 @@ RUN_ELSEWHERE = {
     "docs/configuration.md": "tests/unit/config/test_docs_configuration.py",
     "docs/testing.md": "tests/unit/testing/test_docs_pages.py",
     "docs/plugins.md": "tests/unit/testing/test_docs_pages.py",
+    "docs/routing.md": "tests/integration/test_routing_loop.py",
 }
 """Pages whose examples are whole files or need more than an empty directory, and the tests that run them."""
 
