@@ -437,6 +437,15 @@ async def test_the_cost_follows_the_price_of_who_answered_cached_tokens_included
     assert reply.cost_usd == pytest.approx((40 * 10 + 60 * 1 + 10 * 20) / 1e6)
 
 
+async def test_tokens_of_reasoning_cost_what_they_cost():
+    price = {"input": 1.0, "output": 20.0, "reasoning": 5.0}
+    usage = Usage(input_tokens=100, output_tokens=50, reasoning_tokens=40)
+    async with routed({"a": Reply(usage=usage)}, deployments={"a": {"price": price}}) as r:
+        reply = await r.ask()
+        assert r.router.metrics().total.cost_usd == reply.cost_usd
+    assert reply.cost_usd == pytest.approx((100 * 1 + 10 * 20 + 40 * 5) / 1e6)
+
+
 async def test_metrics_tell_what_happened_to_whom():
     price = {"price": {"input": 1.0, "output": 1.0}}
     agents = {"recon": {"params": {}}}

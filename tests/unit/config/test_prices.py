@@ -33,6 +33,10 @@ class TestTable:
         price = price_of("gemini", "gemini-2.5-pro")
         assert (price.input, price.output) == (1.25, 10)
 
+    def test_a_model_whose_reasoning_has_a_price_of_its_own(self):
+        assert price_of("perplexity", "sonar-deep-research").reasoning == 3.0
+        assert price_of("openai", "o3-mini").reasoning is None
+
     @pytest.mark.parametrize(("kind", "model"), [("openai", "nix"), ("ollama", "llama3"), ("local", "gpt-4o-mini")])
     def test_unknown(self, kind, model):
         assert price_of(kind, model) is None
