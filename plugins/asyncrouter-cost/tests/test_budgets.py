@@ -8,7 +8,7 @@ import random
 import anyio
 import pytest
 from asyncrouter_cost.budgeted import BudgetedSelector
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncrouter import AllAttemptsFailed, BudgetExceeded, Router, ServerError, Verdict, hookimpl
@@ -63,7 +63,8 @@ def spent(router):
 # ------------------------------------------------------------------ never overspent
 
 
-@settings(max_examples=20, deadline=None)
+@example(seed=1864, on_exceeded="raise", hedged=False)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), on_exceeded=st.sampled_from(["raise", "downgrade"]), hedged=st.booleans())
 def test_never_overspent_by_more_than_the_calls_under_way(seed, on_exceeded, hedged):
     """Random lengths, durations, failures, retries and hedges at once: over by one call in flight each at most."""
@@ -74,7 +75,7 @@ def test_never_overspent_by_more_than_the_calls_under_way(seed, on_exceeded, hed
 
     def script(_request, _deployment, _number):
         nonlocal peak
-        peak = max(peak, provider.in_flight)
+        peak = max(peak, provider.in_flight + 1)  # the call that asks is not yet counted
         if rng.random() < 0.2:
             return Slow(rng.random(), Fail(ServerError))
         return Slow(rng.expovariate(1.0), Reply(usage=Usage(10, rng.randrange(most_tokens))))
