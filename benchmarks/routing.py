@@ -15,10 +15,14 @@ from pathlib import Path
 
 PAIRS = "routellm_mmlu.parquet routellm_gsm8k.parquet routellm_mtbench.parquet"
 LARGE = "routellm_gsm8k.parquet routellm_mmlu.parquet"
+SMALL = "routellm_gsm8k.parquet routellm_mtbench.parquet"
+BOTH = "--learn-from own --learn-from others"
+PLOT = "curves.png"
 ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18models.parquet"
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
     "in-source": f"lab eval --replicates 200 {LARGE} --trainer semantic --learn-from own",
+    "curves": f"lab eval --replicates 200 {SMALL} --trainer semantic {BOTH} --plot {PLOT}",
     "transfer": f"lab eval --replicates 200 {PAIRS} --trainer semantic --learn-from others",
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",
     "labels": f"lab eval {LARGE} --trainer semantic --learn-from own --folds 2 {LIMITS}",
@@ -27,15 +31,12 @@ COMMANDS = {
 }
 
 
-def run(command: str, folder: Path) -> str:
-    """Return what ``asyncrouter`` prints for *command* in *folder*, after the command itself."""
+def run(command: str, folder: Path, save: Path) -> str:
+    """Return what ``asyncrouter`` prints for *command* in *folder*, after the command; pictures go to *save*."""
     print("asyncrouter", command, flush=True)
+    words = [str((save / PLOT).absolute()) if word == PLOT else word for word in shlex.split(command)]
     done = subprocess.run(
-        [sys.executable, "-m", "asyncrouter", *shlex.split(command)],
-        cwd=folder,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", "asyncrouter", *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
     return f"$ asyncrouter {command}\n{done.stdout}"
 
@@ -49,7 +50,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, command in COMMANDS.items():
         if arguments.only in {None, name}:
-            (arguments.save / f"{name}.txt").write_text(run(command, arguments.folder), encoding="utf-8")
+            (arguments.save / f"{name}.txt").write_text(
+                run(command, arguments.folder, arguments.save), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

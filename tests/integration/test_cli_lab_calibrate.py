@@ -41,7 +41,8 @@ def document(capsys, *arguments):
 def test_a_share_of_strong_calls_needs_prompts_alone(capsys):
     told = document(capsys, "prompts.jsonl", "--strong-share", "0.25")
     assert told["strong_share"] == 0.25
-    assert 75 / 300 < told["threshold"] < 76 / 300
+    low, high = told["threshold_interval"]
+    assert low < 75 / 300 < told["threshold"] < 76 / 300 < high
     assert told["quality"] is None
 
 

@@ -75,10 +75,12 @@ def rows_under(heading):
     return [line.split(" | ") for line in lines[1:]]
 
 
-@pytest.mark.parametrize(("heading", "name"), [("### From the same source", "in-source")])
+@pytest.mark.parametrize(
+    ("heading", "name"), [("### From the same source", "in-source"), ("### From elsewhere", "transfer")]
+)
 def test_the_tables_are_those_of_the_results(heading, name):
     results, rows = printed(name), rows_under(heading)
-    assert len(rows) >= 8
+    assert len(rows) >= 6
     for outcomes, router, *figures in rows:
         assert figures == results[outcomes, router], (outcomes, router)
 
@@ -99,7 +101,7 @@ def test_the_promises_are_those_of_the_results():
 
 
 def test_each_result_tells_the_command_that_made_it():
-    for name in ("in-source", "floor-mmlu", "floor-gsm8k"):
+    for name in ("in-source", "transfer", "curves", "floor-mmlu", "floor-gsm8k"):
         first = (RESULTS / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("$ asyncrouter lab ")
     assert "benchmarks/routing.py" in PAGES[PAGE]

@@ -85,7 +85,7 @@ def calibrate(
             found = _found(rows, goals, confidence, seed)
             figures = attrs.asdict(found)
             told = {"goal": goals, "estimator": name, "rows": len(rows), "confidence": confidence}
-            told |= {"threshold": figures.pop("value"), **figures}
+            told |= {"threshold": figures.pop("value"), "threshold_interval": figures.pop("interval"), **figures}
     if as_json:
         print_document(told)
     elif check:
@@ -108,8 +108,9 @@ def _found(rows: Rows, goals: dict[str, float], confidence: float, seed: int) ->
 
 def _print_threshold(found: Threshold, confidence: float, rows: int, goals: dict[str, float]) -> None:
     low, high = found.strong_share_interval
+    around = "" if found.interval is None else f" [{found.interval[0]:.6g}, {found.interval[1]:.6g}]"
     lines = [
-        ("threshold", f"{found.value:.6g}"),
+        ("threshold", f"{found.value:.6g}{around}"),
         ("rows", f"{rows:,}"),
         ("calls to the strong model", f"{found.strong_share:.1%} [{low:.1%}, {high:.1%}]"),
     ]

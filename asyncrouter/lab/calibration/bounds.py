@@ -38,6 +38,21 @@ def binomial_interval(successes: int, rows: int, confidence: float) -> tuple[flo
     return low, high
 
 
+def quantile_interval(values: Floats, share: float, confidence: float) -> tuple[float, float]:
+    """Return where the number lies over which *share* of all such values are, with *confidence* at least.
+
+    Its ends are two of *values*, in [0, 1], chosen by the binomial distribution, so that no assumption is made; 0 or 1
+    where the values do not reach far enough.
+    """
+    from scipy.special import bdtr
+
+    outside, rows, descending = (1 - confidence) / 2, len(values), np.sort(values)[::-1]
+    chances = bdtr(np.arange(rows + 1), rows, share)
+    fewest, most = int(np.argmax(chances > outside)), int(np.argmax(chances >= 1 - outside))
+    low = float(descending[most]) if most < rows else 0.0
+    return low, float(descending[fewest - 1]) if fewest > 0 else 1.0
+
+
 def betting_p(values: Floats, floor: float, risk: float) -> Floats:
     """Return the p-value of each column of *values*, shape (rows, columns), in [0, 1], for the mean *floor*.
 

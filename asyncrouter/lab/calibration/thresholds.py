@@ -11,7 +11,14 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from asyncrouter.lab.calibration.bounds import binomial_interval, binomial_p, is_right_or_wrong, lower_bound, p_values
+from asyncrouter.lab.calibration.bounds import (
+    binomial_interval,
+    binomial_p,
+    is_right_or_wrong,
+    lower_bound,
+    p_values,
+    quantile_interval,
+)
 from asyncrouter.lab.outcomes.table import Floats, Indices
 from asyncrouter.types.errors import ConfigError
 
@@ -31,12 +38,14 @@ AT_ONCE = 50
 class Threshold:
     """A threshold, and what it gives on the rows it was found on: a request at or over it goes to the strong model.
 
-    ``strong_share`` is in [0, 1], with its exact interval.  ``quality`` is the mean quality, ``quality_at_least`` what
-    it is at least with the confidence asked for, had the threshold been given; ``None`` without outcomes.
-    ``spend_usd`` is the mean cost of a call, ``None`` without prices.
+    ``interval`` is where, with that confidence, the threshold for a share of all prompts of the kind lies; ``None`` for
+    other goals.  ``strong_share`` is in [0, 1], with its exact interval.  ``quality`` is the mean quality,
+    ``quality_at_least`` what it is at least with the confidence asked for, had the threshold been given; ``None``
+    without outcomes.  ``spend_usd`` is the mean cost of a call, ``None`` without prices.
     """
 
     value: float
+    interval: tuple[float, float] | None = None
     strong_share: float
     strong_share_interval: tuple[float, float]
     quality: float | None = None
@@ -66,7 +75,8 @@ class Rows:
 
 def for_strong_share(rows: Rows, share: float, confidence: float) -> Threshold:
     """Return the threshold over which the part of the scores nearest to *share* lies."""
-    return told(rows, _between(rows.scores, round(share * len(rows))), confidence)
+    found = told(rows, _between(rows.scores, round(share * len(rows))), confidence)
+    return attrs.evolve(found, interval=quantile_interval(rows.scores, share, confidence))
 
 
 def for_spend(rows: Rows, usd: float, confidence: float) -> Threshold:

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from asyncrouter.lab.calibration.bounds import betting_p, binomial_interval, binomial_p, lower_bound, p_values
+from asyncrouter.lab.calibration.bounds import (
+    betting_p,
+    binomial_interval,
+    binomial_p,
+    lower_bound,
+    p_values,
+    quantile_interval,
+)
 
 
 def tail(successes, rows, share):
@@ -25,6 +32,16 @@ def test_the_interval_of_clopper_and_pearson():
     low, high = binomial_interval(3, 20, 0.9)
     assert tail(3, 20, low) == pytest.approx(0.05)
     assert 1 - tail(4, 20, high) == pytest.approx(0.05)
+
+
+def test_the_interval_of_a_quantile_covers_as_often_as_it_says():
+    """Over 30 % of uniform numbers is 0.7: in 90 % of 600 samples at least, give or take chance."""
+    random, hits = np.random.default_rng(9), 0
+    for _ in range(600):
+        low, high = quantile_interval(random.uniform(size=80), 0.3, 0.9)
+        hits += low <= 0.7 <= high
+    assert 0.9 - 3 * math.sqrt(0.09 / 600) <= hits / 600 < 0.97
+    assert quantile_interval(np.array([0.5]), 0.3, 0.9) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("draw", [
