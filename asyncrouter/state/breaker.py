@@ -42,6 +42,10 @@ PROBE_RECHECK_S = 1.0
 ALWAYS = float("-inf")
 
 
+def nobody() -> None:
+    """Take note of nothing."""
+
+
 def unknown_demand(_now: float) -> float:
     """Tell of no demand: what a ramp goes by where nobody counts the requests."""
     return 0.0
@@ -52,11 +56,11 @@ class Breaker:
 
     ``answered_at``: when a call last succeeded; ``spoke_at``: when a stream last had its first output;
     ``opened_at``: when it opened last; ``passable``: whether calls with a pass go through all the same.  *demand* tells
-    the requests a second that a ramp goes by.
+    the requests a second that a ramp goes by; *opens* is called when it opens.
     """
 
-    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row", "_probe",
-                 "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable",
+    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row", "_opens",
+                 "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable",
                  "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
@@ -64,8 +68,10 @@ class Breaker:
         settings: BreakerSettings,
         random: random.Random,
         demand: Callable[[float], float] = unknown_demand,
+        opens: Callable[[], None] = nobody,
     ) -> None:
         self.settings = settings
+        self._opens = opens
         self.state = BreakerState.CLOSED
         self.ready_at = ALWAYS
         self.opened_at = ALWAYS
@@ -94,6 +100,11 @@ class Breaker:
     def may_be_news(self) -> bool:
         """Whether the end of a probe has left it closed, or free for the next probe."""
         return self._probe is None and self.state is not BreakerState.OPEN
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it lets every call in, and will until it opens."""
+        return self.ready_at == ALWAYS and self._ramp is None
 
     @property
     def is_ramping(self) -> bool:
@@ -253,6 +264,7 @@ class Breaker:
         self.passable = passable
         self.opened_at = now
         self.ready_at = self._until = max(self._until, now + bound / 2 + self._random.uniform(0, bound / 2))
+        self._opens()
         self._openings_in_a_row += 1
         self._probe = self._ramp = None
         self._epoch += 1

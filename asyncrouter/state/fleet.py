@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import anyio
 
@@ -26,7 +26,7 @@ from asyncrouter.types.metrics import DeploymentMetrics, Metrics
 class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
-    __slots__ = ("_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
+    __slots__ = ("_aside", "_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
                  "output_tokens", "slots", "tally")  # fmt: skip
 
     def __init__(
@@ -35,9 +35,11 @@ class DeploymentState:
         clock: Clock,
         random: random.Random,
         demand: Callable[[float], float] = unknown_demand,
+        aside: set[str] | None = None,
     ) -> None:
+        self._aside = set() if aside is None else aside
         self.deployment = deployment
-        self.breaker = Breaker(deployment.breaker, random, demand)
+        self.breaker = Breaker(deployment.breaker, random, demand, self._may_be_aside)
         self.cooldown_until = float("-inf")
         self.in_flight = 0
         self.latency_s: float | None = None
@@ -46,6 +48,8 @@ class DeploymentState:
         self.limits = _limits(deployment, clock.now())
         self.slots = _slots(deployment, None)
         self._clock = clock
+        if self.limits is not None:
+            self._may_be_aside()
 
     @property
     def set_aside_until(self) -> float:
@@ -90,14 +94,23 @@ class DeploymentState:
             limits, self.limits = self.limits, _limits(deployment, self._clock.now())
             if limits is not None:
                 limits.call_first()
+            self._may_be_aside()
             self.slots = _slots(deployment, self.slots)
 
     def is_free_but_for_breaker(self, now: float) -> bool:
         """Whether it might be called now if its breaker were closed."""
         return self.cooldown_until <= now and (self.limits is None or self.limits.ready_at(0, now) <= now)
 
+    def is_at_rest(self, now: float) -> bool:
+        """Whether it is ready, and stays so until its breaker opens, it cools down, or its limits are told."""
+        return self.limits is None and self.cooldown_until <= now and self.breaker.is_at_rest
+
+    def _may_be_aside(self) -> None:
+        self._aside.add(self.deployment.name)
+
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
+        self._may_be_aside()
         self.cooldown_until = max(self.cooldown_until, moment)
 
     def heed(self, told: Allowances, tokens: float, now: float, *, closing: bool = True) -> None:
@@ -111,6 +124,7 @@ class DeploymentState:
             if not closed_s:
                 return
             self.limits = RateLimits(self.deployment.limits, now)
+            self._may_be_aside()
         self.limits.heed(told, now)
         if closed_s:
             self.limits.close_until(now + closed_s)
@@ -182,6 +196,7 @@ class Fleet:
         """Work that did not end when it was told to, held until it does."""
         self.shadows: dict[str, ShadowBudget] = {}
         self._states: dict[str, DeploymentState] = {}
+        self._aside: set[str] = set()
         self._news: anyio.Event | None = None
 
     def __getitem__(self, deployment: str) -> DeploymentState:
@@ -197,7 +212,16 @@ class Fleet:
         """Make a state for each of *deployments* that has none."""
         for deployment in deployments:
             if deployment.name not in self._states:
-                self._states[deployment.name] = DeploymentState(deployment, self, self.random, self.budget.demand)
+                self._states[deployment.name] = DeploymentState(
+                    deployment, self, self.random, self.budget.demand, self._aside
+                )
+
+    def perhaps_aside(self) -> Collection[str]:
+        """Return the names of the deployments that may not be ready; all others are, and need not be looked at."""
+        if self._aside:
+            now, states = self.now(), self._states
+            self._aside.difference_update([name for name in self._aside if states[name].is_at_rest(now)])
+        return self._aside
 
     def news(self) -> anyio.Event:
         """Return the event that is set when a deployment is back, or may be probed: what waiting requests wait for."""
@@ -222,6 +246,7 @@ class Fleet:
         """Drop the states of *deployments*, which no call uses any longer."""
         for name in deployments:
             self._states.pop(name, None)
+            self._aside.discard(name)
 
     def beside(self) -> Fleet:
         """Return a view with the same deployments, whose calls count in no tally of requests or agents here."""
@@ -256,6 +281,7 @@ class _Beside(Fleet):
         self.strays = fleet.strays
         self._fleet = fleet
         self._states = fleet._states  # noqa: SLF001 - its own kind
+        self._aside = fleet._aside  # noqa: SLF001
 
     def tell_news(self) -> None:
         self._fleet.tell_news()

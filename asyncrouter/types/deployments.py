@@ -216,7 +216,10 @@ class DeploymentView(Protocol):
 
 
 class FleetView(Protocol):
-    """How all deployments fare, with the present moment and the random numbers that a strategy may use."""
+    """How all deployments fare, with the present moment and the random numbers that a strategy may use.
+
+    The router's own has ``perhaps_aside()`` too, the names of all that may not be ready: few, and mostly none.
+    """
 
     random: random.Random
 

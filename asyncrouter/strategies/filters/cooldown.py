@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import Deployment, FleetView
 
 
@@ -13,11 +14,29 @@ class CooldownFilter:
     """Drop deployments that may not be called yet: cooling down, breaker open, or over a limit.
 
     It may leave none; whether to wait is the engine's decision.
+
+    Where the fleet tells which ones may not be ready, only those are looked at, and while the same are away, the same
+    tuple is left: what is known of it need not be found out again (``benchmarks/scale.py``).
     """
+
+    _left: OncePerCandidates[dict[frozenset[str], Candidates]] = attrs.field(
+        init=False, repr=False, factory=lambda: OncePerCandidates(lambda _candidates: {})
+    )
 
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, candidates: tuple[Deployment, ...], state: FleetView) -> tuple[Deployment, ...] | None:
         """Return the candidates that are ready; ``None`` when all are."""
+        perhaps_aside = getattr(state, "perhaps_aside", None)
+        names = [one.name for one in candidates] if perhaps_aside is None else perhaps_aside()
+        if not names:
+            return None
         now = state.now()
-        ready = [one for one in candidates if state[one.name].ready_at <= now]
-        return None if len(ready) == len(candidates) else tuple(ready)
+        away = frozenset(name for name in names if state[name].ready_at > now)
+        if not away:
+            return None
+        known = self._left(candidates)
+        left = known.get(away)
+        if left is None:
+            known.clear()  # of one moment is enough: the next is mostly the same
+            left = known[away] = tuple(one for one in candidates if one.name not in away)
+        return None if len(left) == len(candidates) else left

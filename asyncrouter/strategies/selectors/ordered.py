@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
+from asyncrouter.strategies.candidates import OncePerCandidates
 from asyncrouter.types.decisions import Selection
 from asyncrouter.types.deployments import Deployment, FleetView
 from asyncrouter.types.request import EMPTY
@@ -60,16 +62,27 @@ class RoundRobinSelector:
     """Every deployment in turn: the candidate that has not been first for the longest time.
 
     A turn belongs to the deployment, not to a place in the list, so that the rotation stays fair while candidates come
-    and go; one that was away gets one turn when it is back, not all that it missed.
+    and go; one that was away gets one turn when it is back, not all that it missed.  While the candidates are the same,
+    the order is the last one with its first at the end: nothing is sorted.
     """
 
     _turns: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False, repr=False)
     _last_turn: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    _order: OncePerCandidates[deque[Deployment]] = attrs.field(init=False, repr=False)
+
+    @_order.default
+    def _by_last_turn(self) -> OncePerCandidates[deque[Deployment]]:
+        last_turn = self._last_turn
+        return OncePerCandidates(
+            lambda candidates: deque(sorted(candidates, key=lambda one: last_turn.get(one.name, 0)))
+        )
 
     @hookimpl(trylast=True)
     def asyncrouter_select(self, candidates: tuple[Deployment, ...]) -> Selection:
         """Return *candidates* with the longest waiting first."""
-        last_turn = self._last_turn
-        ordered = sorted(candidates, key=lambda one: last_turn.get(one.name, 0))
-        last_turn[ordered[0].name] = next(self._turns)
-        return Selection(deployments=tuple(ordered), reason=f"turn of {ordered[0].name}")
+        order = self._order(candidates)
+        selected = tuple(order)
+        order.rotate(-1)
+        first = selected[0].name
+        self._last_turn[first] = next(self._turns)
+        return Selection(deployments=selected, reason=f"turn of {first}")
