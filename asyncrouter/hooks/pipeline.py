@@ -72,7 +72,7 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
             if inspect.iscoroutinefunction(one.function)
         ),
         filter=_filters(steps("filter")),
-        select=_first_async("select", steps("select"), (Selection,), _is_selection),
+        select=_first_async("select", steps("select"), (Selection,), _IsSelection()),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),
         fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp), _is_fallback),
         judge=_first_async("judge", judge, (Verdict,)) if judge else None,
@@ -209,9 +209,24 @@ def _checker(hook: str, types: tuple[type, ...], check: Check | None) -> Callabl
     return checked
 
 
-def _is_selection(result: Selection, arguments: tuple[Any, ...]) -> str:
-    is_known = {*map(id, arguments[2])}.issuperset(map(id, result.deployments))
-    return "" if is_known else "a Selection of the candidates that it was given"
+class _IsSelection:
+    """Whether a selection holds candidates only; the last ones that did are known again without looking at each."""
+
+    def __init__(self) -> None:
+        self._given: tuple[Deployment, ...] = ()
+        self._ids: frozenset[int] = frozenset()
+        self._right: tuple[Deployment, ...] = ()
+
+    def __call__(self, result: Selection, arguments: tuple[Any, ...]) -> str:
+        """Return what was expected; "" where *result* is that."""
+        given, selected = arguments[2], result.deployments
+        if given is not self._given:
+            self._given, self._ids, self._right = given, frozenset(map(id, given)), given
+        if selected is not self._right:
+            if not self._ids.issuperset(map(id, selected)):
+                return "a Selection of the candidates that it was given"
+            self._right = selected
+        return ""
 
 
 def _is_fallback(result: Fallback | GiveUp, arguments: tuple[Any, ...]) -> str:
@@ -240,6 +255,7 @@ def _transforms(steps: tuple[Step, ...]) -> Callable[[Request], Request]:
 
 def _filters(steps: tuple[Step, ...]) -> Callable[[Request, tuple[Deployment, ...], Any], tuple[Deployment, ...]]:
     """Compile the hook that leaves out candidates, each step getting what the one before has left."""
+    right: dict[str, tuple[object, object]] = {}  # of each plugin, what it last left of what: that is known again
 
     def call(request: Request, candidates: tuple[Deployment, ...], state: Any) -> tuple[Deployment, ...]:
         for plugin, function in steps:
@@ -248,8 +264,11 @@ def _filters(steps: tuple[Step, ...]) -> Callable[[Request, tuple[Deployment, ..
             except STRANGERS_FAULTS as error:
                 _broken(plugin, "filter", error)
             if result is not None:
-                if expected := _is_part(result, candidates):
-                    raise _junk(plugin, "filter", result, expected)
+                before, left = right.get(plugin, (None, None))
+                if before is not candidates or left is not result:
+                    if expected := _is_part(result, candidates):
+                        raise _junk(plugin, "filter", result, expected)
+                    right[plugin] = (candidates, result)
                 candidates = result
         return candidates
 

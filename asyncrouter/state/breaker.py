@@ -60,8 +60,8 @@ class Breaker:
     """
 
     __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row", "_opens",
-                 "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at", "passable",
-                 "ready_at", "settings", "spoke_at", "state")  # fmt: skip
+                 "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at",
+                 "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
         self,
