@@ -18,6 +18,7 @@ LARGE = "routellm_gsm8k.parquet routellm_mmlu.parquet"
 SMALL = "routellm_gsm8k.parquet routellm_mtbench.parquet"
 BOTH = "--learn-from own --learn-from others"
 PLOT = "curves.png"
+HALVED = "routellm_mmlu.parquet routellm_gsm8k.parquet"
 ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18models.parquet"
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
@@ -25,7 +26,7 @@ COMMANDS = {
     "curves": f"lab eval --replicates 200 {SMALL} --trainer semantic {BOTH} --plot {PLOT}",
     "transfer": f"lab eval --replicates 200 {PAIRS} --trainer semantic --learn-from others",
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",
-    "labels": f"lab eval {LARGE} --trainer semantic --learn-from own --folds 2 {LIMITS}",
+    "labels": f"lab eval {HALVED} --trainer semantic --learn-from own --folds 2 {LIMITS}",
     "floor-mmlu": "lab calibrate routellm_mmlu.parquet --quality 0.76 --check 1000 --check-rows 500",
     "floor-gsm8k": "lab calibrate routellm_gsm8k.parquet --quality 0.78 --check 1000 --check-rows 500",
 }

@@ -85,6 +85,14 @@ def test_the_tables_are_those_of_the_results(heading, name):
         assert figures == results[outcomes, router], (outcomes, router)
 
 
+def test_the_learning_curve_is_that_of_the_results():
+    results, rows = printed("labels"), rows_under("### From a few labels of your own")
+    assert len(rows) == 2
+    for outcomes, *figures in rows:
+        names = ("length", *(f"semantic:own:{count}" for count in (100, 300, 1000, 1500)))
+        assert figures == [results[outcomes, name][0] for name in names]
+
+
 def test_the_promises_are_those_of_the_results():
     for outcomes, quality, broken, unproven, share, needed in rows_under("## What a promise costs"):
         text = (RESULTS / f"floor-{outcomes}.txt").read_text(encoding="utf-8").replace("[", "(").replace("]", ")")
@@ -101,7 +109,7 @@ def test_the_promises_are_those_of_the_results():
 
 
 def test_each_result_tells_the_command_that_made_it():
-    for name in ("in-source", "transfer", "curves", "floor-mmlu", "floor-gsm8k"):
+    for name in ("in-source", "transfer", "labels", "curves", "floor-mmlu", "floor-gsm8k"):
         first = (RESULTS / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("$ asyncrouter lab ")
     assert "benchmarks/routing.py" in PAGES[PAGE]
