@@ -86,6 +86,8 @@ class AttemptScope:
         if self._limits is not None:
             self._reserved = self._forecast()
             self._limits.reserve(self._reserved, self._started_at)
+        if state.breaker.settings.slow_s is not None:
+            state.breaker.awaits(self, self._permit, self._started_at)
         return self
 
     def _forecast(self) -> float:
@@ -109,7 +111,7 @@ class AttemptScope:
     def _took(self, now: float) -> None:
         """Tell the breaker how long the answer was in coming, where that matters to it."""
         breaker = self._state.breaker
-        if breaker.settings.slow_s is not None:
+        if breaker.settings.slow_s is not None and breaker.forgets(self):
             before = breaker.state
             breaker.took(self._permit, now - self._started_at, now)
             tell_change(self._step, before, breaker.state)
@@ -147,6 +149,8 @@ class AttemptScope:
             self._record(Outcome.FAILED, error, now)
         else:
             self._record_unfinished(error, now)
+        if state.breaker.settings.slow_s is not None:
+            state.breaker.forgets(self)
         if breaker_before is BreakerState.HALF_OPEN and state.breaker.may_be_news:
             self._fleet.tell_news()
         tell_change(self._step, breaker_before, state.breaker.state)
@@ -308,6 +312,10 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
     state = fleet[step.deployment.name]
     breaker = state.breaker
     before = breaker.state
+    if breaker.settings.slow_s is not None:
+        breaker.look(now)
+        tell_change(step, before, breaker.state)
+        before = breaker.state
     if state.ready_at > now and not (step.passed and state.is_free_but_for_breaker(now)):
         return None
     draws = is_extra(course, step, now)

@@ -160,7 +160,8 @@ class Course:
             step = attrs.evolve(step, budgeted=False)
         elif self._fleet[name].ready_at > self._fleet.now():
             self.trace.notes.append(f"{name} was set aside meanwhile")
-        self._tried.add(name)
+        if step.passed or not self._fleet[name].breaker.passable:  # else a pass may still lead there
+            self._tried.add(name)
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)

@@ -12,6 +12,8 @@ from asyncrouter.engine.step import Step
 
 USUAL_TIMES = 3.0
 """So many times the smoothed mean of its latencies, and a deployment is not cut short to leave time for another."""
+LONG_SHARE = 0.75
+"""The share of the time that an answer may take which is expected to be long: a quarter is left for another."""
 
 
 def share_s(course: Course, step: Step, now: float) -> float | None:
@@ -31,8 +33,20 @@ def share_s(course: Course, step: Step, now: float) -> float | None:
 def more_s(course: Course, step: Step, since: float) -> float:
     """Return how much longer an attempt may take that began at *since* and has used up its share.
 
-    A deployment that has answered others meanwhile does not hang: the answer is a long one, and may take its time.
+    A deployment that has answered others in the latter half of that time does not hang: the answer is a long one, and
+    may take its time.  (What it answered in the first half may have begun before it began to hang.)  Nor need one that
+    was asked for a long answer, by what its answers take per token: it has :data:`LONG_SHARE` of the time.
     """
-    if course.fleet[step.deployment.name].breaker.answered_at <= since:
+    now = course.fleet.now()
+    until = min(since + step.route.group.timeouts.attempt_s, course.deadline)
+    if course.fleet[step.deployment.name].breaker.answered_at > (since + now) / 2:
+        return until - now
+    return min(since + _forecast_s(course, step), since + LONG_SHARE * (course.deadline - since), until) - now
+
+
+def _forecast_s(course: Course, step: Step) -> float:
+    """Return how long the answer takes if it has the length that is forecast; 0 where that cannot be told."""
+    state, tokens = course.fleet[step.deployment.name], course.estimate.output_tokens
+    if not (tokens and state.output_tokens and state.latency_s):
         return 0.0
-    return min(since + step.route.group.timeouts.attempt_s, course.deadline) - course.fleet.now()
+    return state.latency_s * tokens / state.output_tokens

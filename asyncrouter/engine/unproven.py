@@ -15,6 +15,8 @@ import anyio
 
 from asyncrouter.engine import extras
 from asyncrouter.engine.step import Step
+from asyncrouter.state.breaker import Breaker
+from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.trace import AttemptKind
 
 if TYPE_CHECKING:
@@ -48,12 +50,21 @@ def is_allowed(course: Course, step: Step) -> bool:
     state, now = course.fleet[step.deployment.name], course.fleet.now()
     if state.breaker.is_back(now) and step.kind is not AttemptKind.HEDGE:
         return True
+    if _would_risk_its_last(course, state.breaker, now):
+        return False
     left = extras.left(course)
     if step.budgeted:
         return left >= 1.0
     if state.in_flight:
         return state.in_flight < left / 2
     return left >= 1.0 or state.breaker.is_unknown(now) or not course.fleet.budget.has_floor
+
+
+def _would_risk_its_last(course: Course, breaker: Breaker, now: float) -> bool:
+    """Whether the request has one attempt left and others, that have more, may probe a deployment that was down."""
+    if breaker.state is BreakerState.CLOSED or course.attempts_left > 1 or len(course.first_route.in_flight) <= 1:
+        return False
+    return now - breaker.opened_at <= breaker.settings.open_cap_s
 
 
 def lacks_leave(course: Course, step: Step) -> bool:

@@ -1,7 +1,8 @@
 """The circuit breaker of one deployment.
 
 Closed: calls pass.  It opens after so many failures in a row, or when too large a share of a window's calls failed;
-where ``slow_s`` is set, for slow answers in the same way; and after one refusal of its key.  Open: no call passes until
+where ``slow_s`` is set, for slow answers in the same way, those too that have not come by then; and after one refusal
+of its key.  Open: no call passes until
 its time is over; the time doubles with each opening in a row and is drawn with equal jitter (half fixed, half random:
 AWS Architecture Blog, "Exponential Backoff And Jitter"), so that routers do not come back together.  Half-open: one
 probe at a time; its success closes, its failure (or slowness) opens again, never for less than what was left, and any
@@ -59,9 +60,9 @@ class Breaker:
     the requests a second that a ramp goes by; *opens* is called when it opens.
     """
 
-    __slots__ = ("_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row", "_opens",
-                 "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "opened_at",
-                 "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
+    __slots__ = ("_awaited", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row",
+                 "_opens", "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at",
+                 "opened_at", "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Breaker:
         self.answered_at = ALWAYS
         self.spoke_at = ALWAYS
         self._missed_at = ALWAYS
+        self._awaited: dict[object, tuple[Permit, float]] = {}
         self._epoch: Permit = 0
         self._probe: Permit | None = None
         self._ramp: Ramp | None = None
@@ -193,6 +195,23 @@ class Breaker:
             self._close(now)
         else:
             self._counts.add(now, first=1)
+
+    def awaits(self, call: object, permit: Permit, now: float) -> None:
+        """Note that the answer of *call* is awaited from now on; only where ``slow_s`` is set."""
+        self._awaited[call] = (permit, now)
+
+    def forgets(self, call: object) -> bool:
+        """Note that the answer of *call* is no longer awaited; ``False`` when it counts as slow already."""
+        return self._awaited.pop(call, None) is not None
+
+    def look(self, now: float) -> None:
+        """Count what has been awaited for longer than ``slow_s``: that it is slow is known before it ends."""
+        while self._awaited:
+            call, (permit, since) = next(iter(self._awaited.items()))
+            if self.settings.slow_s is not None and now - since <= self.settings.slow_s:
+                return
+            del self._awaited[call]
+            self.took(permit, now - since, now)
 
     def took(self, permit: Permit, latency_s: float, now: float) -> None:
         """Note how long an answer was in coming, a stream's to its first output; only where ``slow_s`` is set."""

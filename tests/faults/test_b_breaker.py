@@ -432,6 +432,14 @@ async def test_b06_those_that_waited_come_back_at_no_more_than_twice_the_usual_r
         assert max(spikes.values()) <= 40
 
 
+async def test_b06_the_last_attempt_is_kept_for_a_deployment_that_is_back(faults):
+    """While others have more attempts left, they probe; whoever waits loses no call by having tried before."""
+    groups = {"chat": {"deployments": ["a"], "breaker": {"failures": 1, "open_s": 1.0, "open_cap_s": 2.0}}}
+    async with faults(down((0.0, 8.0)), groups=groups, settings={"max_attempts": 3}) as f:
+        answers = await f.many(20)
+        assert not [one for one in answers if isinstance(one, AsyncRouterError)]
+
+
 async def test_b06_its_share_grows_where_another_deployment_answers(faults):
     async with faults(down((10.0, 20.0)), breaker={"ramp_s": 10.0}) as f:
         answers = await traffic(f, 40, 45.0)
@@ -510,6 +518,26 @@ async def test_a_brown_out_is_left_within_30_s_under_any_selector(faults, select
             assert len(began(f, "a", 30.0, 60.0)) >= 30
         assert len(began(f, "a", 90.0, 120.0)) <= PROBES_A_MINUTE
         assert len(began(f, "b", 90.0, 120.0)) >= 140
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("select", ["priority", "round_robin"])
+async def test_an_upstream_that_hangs_counts_as_slow_before_its_calls_end(faults, select, streamed):
+    """Deployment a never answers from the 60th second on: its calls are slow after three seconds, not when they end."""
+
+    def script(_request, deployment, _number):
+        return Hang() if deployment.name == "a" and now() >= 60.0 else Slow(1.0, then=Reply())
+
+    async with faults(script, select=select, breaker={"slow_s": 3.0}) as f:
+        tasks = []
+        while now() < 100.0:
+            tasks.append(asyncio.create_task(f.caught(f.read() if streamed else f.ask())))
+            await asyncio.sleep(0.2)
+        answers = await asyncio.gather(*tasks)
+        assert not [one for one in answers if isinstance(one, AsyncRouterError)]
+        assert len(began(f, "a", 60.0, 63.5)) >= 5
+        assert len(began(f, "a", 64.5, 100.0)) <= PROBES_A_MINUTE
+        assert len(began(f, "b", 64.5, 100.0)) >= 160
 
 
 async def test_a_brown_out_of_everything_costs_no_call(faults):

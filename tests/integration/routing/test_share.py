@@ -54,6 +54,34 @@ async def test_a_deployment_whose_answers_take_long_is_not_cut_short():
         assert (await r.ask()).text == "long"
 
 
+async def test_who_was_asked_for_a_long_answer_has_three_quarters_of_the_time():
+    """By what a deployment's answers take per token: here 5 tokens a second."""
+    script = {"a": [Slow(1.0, Reply("short")), Slow(40.0, Reply("long")), Hang()], "b": Reply("b")}
+    async with routed(script) as r:
+        assert (await r.ask()).text == "short"
+        per_s = r.state("a").output_tokens
+        assert (await r.ask(max_tokens=int(42 * per_s))).text == "long"
+        began = anyio.current_time()
+        assert (await r.ask(max_tokens=int(420 * per_s))).text == "b"  # it hangs, and leaves a quarter to b
+        assert anyio.current_time() == began + 45.0
+
+
+async def test_a_long_answer_that_was_not_asked_for_is_cut_at_half():
+    script = {"a": [Slow(1.0, Reply("short")), Slow(40.0, Reply("long"))], "b": Reply("b")}
+    async with routed(script) as r:
+        await r.ask()
+        assert (await r.ask(max_tokens=int(2 * r.state("a").output_tokens))).text == "b"
+
+
+async def test_what_was_answered_before_it_began_to_hang_says_nothing():
+    script = {"a": [Slow(5.0, Reply("a")), Hang()], "b": Reply("b")}
+    async with routed(script) as r, anyio.create_task_group() as tasks:
+        tasks.start_soon(r.ask)
+        await anyio.sleep(1.0)
+        reply = await r.ask()
+        assert (reply.text, anyio.current_time()) == ("b", 31.0)
+
+
 async def test_one_that_has_answered_others_meanwhile_writes_a_long_answer():
     script = {"a": [Slow(50.0, Reply("long")), Reply("short")], "b": Reply("b")}
     async with routed(script) as r, anyio.create_task_group() as tasks:
