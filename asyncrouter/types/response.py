@@ -12,6 +12,9 @@ from asyncrouter.types.deployments import Price
 from asyncrouter.types.request import EMPTY
 from asyncrouter.types.trace import RouteTrace
 
+MAPPINGS, SEQUENCES = (dict, Mapping), (list, Sequence)
+"""What JSON came as, asked for first: of a ``dict``, "is it a Mapping?" takes three times as long."""
+
 
 @attrs.frozen
 class Usage:
@@ -63,7 +66,7 @@ def _count(fields: object, key: str) -> int:
 
 def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = raw.get("choices")
-    if isinstance(choices, Sequence) and choices and isinstance(choices[0], Mapping):
+    if isinstance(choices, SEQUENCES) and choices and isinstance(choices[0], MAPPINGS):
         return choices[0]
     return EMPTY
 
@@ -109,7 +112,7 @@ class Response:
     def message(self) -> Mapping[str, Any]:
         """The answer's message as the upstream sent it; an empty mapping when there is none."""
         message = _first_choice(self.raw).get("message")
-        return message if isinstance(message, Mapping) else EMPTY
+        return message if isinstance(message, MAPPINGS) else EMPTY
 
     @property
     def text(self) -> str:
@@ -146,7 +149,7 @@ class Chunk:
     def delta(self) -> Mapping[str, Any]:
         """The first choice's delta; an empty mapping when the chunk has none."""
         delta = _first_choice(self.raw).get("delta")
-        return delta if isinstance(delta, Mapping) else EMPTY
+        return delta if isinstance(delta, MAPPINGS) else EMPTY
 
     @property
     def text(self) -> str:
@@ -180,6 +183,6 @@ def text_in(message: Mapping[str, Any]) -> str:
 
 
 def _carries_output(delta: object) -> bool:
-    if not isinstance(delta, Mapping):
+    if not isinstance(delta, MAPPINGS):
         return False
     return any(value for key, value in delta.items() if key != "role")
