@@ -13,7 +13,8 @@ from asyncrouter.types.errors import ConfigError
 
 
 def quality(deployment, hardness):
-    return 0.9 if deployment == "big" else 0.9 - 0.6 * hardness
+    """The weak one fails at once from some hardness on, which no ridge over complexity and its square can follow."""
+    return 0.9 if deployment == "big" or hardness < 0.6 else 0.1
 
 
 def call(number, hardness, chosen, propensity, **more):
@@ -58,14 +59,14 @@ def test_the_gain_is_right_on_average_for_the_easy_and_for_the_hard(log):
     table, filled = learnable(log(*entries), None, None, seed=0)
     assert (table.strong, table.weak, filled, len(table)) == ("big", "mini", 3000, 3000)
     hardness = np.array([entry.complexity for entry, _score in entries])
-    for part in (hardness < 0.5, hardness >= 0.5):
-        truth = np.mean(0.6 * hardness[part])
+    for part in (hardness < 0.5, (hardness >= 0.5) & (hardness < 0.6), hardness >= 0.6):
+        truth = 0.8 if hardness[part].min() >= 0.6 else 0.0
         spare = 3 * table.gain[part].std() / np.sqrt(part.sum())
         assert np.mean(table.gain[part]) == pytest.approx(truth, abs=spare)
-        assert spare < 0.12
+        assert spare < 0.25
     # comparing who answered well with who did not, as they were chosen, would be wrong
     naive = {name: np.mean([score for entry, score in entries if entry.chosen == name]) for name in ("big", "mini")}
-    assert abs(naive["big"] - naive["mini"] - 0.3) > 0.07
+    assert abs(naive["big"] - naive["mini"] - 0.32) > 0.07
 
 
 def test_what_is_known_stays_as_it_is(log):
