@@ -42,7 +42,7 @@ def share_answered(failing, *, from_s=0.0):
     return len(answered) / asked, len(provider.calls) / asked
 
 
-@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.85), (0.5, 0.7), (0.6, 0.55)])
+@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.85), (0.5, 0.7), (0.6, 0.5)])
 def test_a_flaky_fleet_answers_at_least_what_its_first_attempts_do(failing, least):
     answered, calls = share_answered(failing)
     assert answered >= least
