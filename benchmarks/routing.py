@@ -16,6 +16,7 @@ from pathlib import Path
 PAIRS = "routellm_mmlu.parquet routellm_gsm8k.parquet routellm_mtbench.parquet"
 LARGE = "routellm_gsm8k.parquet routellm_mmlu.parquet"
 SMALL = "routellm_gsm8k.parquet routellm_mtbench.parquet"
+CONTINUED = "--learn-from others+own --folds 2 --own-labels 1500"
 BOTH = "--learn-from own --learn-from others"
 PLOT = "curves.png"
 HALVED = "routellm_mmlu.parquet routellm_gsm8k.parquet"
@@ -26,6 +27,7 @@ COMMANDS = {
     "curves": f"lab eval --replicates 200 {SMALL} --trainer semantic {BOTH} --plot {PLOT}",
     "transfer": f"lab eval --replicates 200 {PAIRS} --trainer semantic --learn-from others",
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",
+    "continued": f"lab eval --replicates 200 {HALVED} --trainer semantic {CONTINUED}",
     "labels": f"lab eval {HALVED} --trainer semantic --learn-from own --folds 2 {LIMITS}",
     "floor-mmlu": "lab calibrate routellm_mmlu.parquet --quality 0.76 --check 1000 --check-rows 500",
     "floor-gsm8k": "lab calibrate routellm_gsm8k.parquet --quality 0.78 --check 1000 --check-rows 500",

@@ -70,17 +70,28 @@ def printed(name):
     return figures
 
 
+def tables_under(heading):
+    text = section(PAGE, heading)
+    tables = re.findall(r"(?m)(?:^\|.*\|\n)+", text)
+    return [[line.strip("| \n").split(" | ") for line in table.splitlines()[2:]] for table in tables]
+
+
 def rows_under(heading):
-    lines = re.findall(r"^\| (.*) \|$", section(PAGE, heading), re.MULTILINE)
-    return [line.split(" | ") for line in lines[1:]]
+    return tables_under(heading)[0]
 
 
 @pytest.mark.parametrize(
-    ("heading", "name"), [("### From the same source", "in-source"), ("### From elsewhere", "transfer")]
+    ("heading", "place", "name"),
+    [
+        ("### From the same source", 0, "in-source"),
+        ("### From all of them at once", 0, "together"),
+        ("### From elsewhere", 0, "transfer"),
+        ("### From a few labels of your own", 1, "continued"),
+    ],
 )
-def test_the_tables_are_those_of_the_results(heading, name):
-    results, rows = printed(name), rows_under(heading)
-    assert len(rows) >= 6
+def test_the_tables_are_those_of_the_results(heading, place, name):
+    results, rows = printed(name), tables_under(heading)[place]
+    assert len(rows) >= 3
     for outcomes, router, *figures in rows:
         assert figures == results[outcomes, router], (outcomes, router)
 
@@ -109,7 +120,7 @@ def test_the_promises_are_those_of_the_results():
 
 
 def test_each_result_tells_the_command_that_made_it():
-    for name in ("in-source", "transfer", "labels", "curves", "floor-mmlu", "floor-gsm8k"):
+    for name in ("in-source", "together", "transfer", "labels", "continued", "curves", "floor-mmlu", "floor-gsm8k"):
         first = (RESULTS / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("$ asyncrouter lab ")
     assert "benchmarks/routing.py" in PAGES[PAGE]
