@@ -78,7 +78,7 @@ mutation: $(VENV)/.test ## Change budgets, breaker, backoff, limits and Retry-Af
 	PYTHONPATH=.mutation $(BIN)/python -m mutmut results
 
 constraints: ## Pin the newest versions in constraints.txt (needs uv)
-	printf 'xllamacpp\nhatchling\njsonschema\nwordllama\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+	printf 'xllamacpp\nhatchling\njsonschema\n' | $(UV) pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 		--upgrade --no-header --no-annotate --quiet --output-file constraints.txt
 	echo "$(WEIGHTS)==0.1.2" >> constraints.txt
 	$(UV) pip compile pyproject.toml --extra rivals --universal --python-version 3.11 \
