@@ -178,3 +178,16 @@ def test_without_orjson_the_library_serves(monkeypatch):
     assert bare is not codec
     assert bare.orjson is None
     assert bare.decode(bare.encode({"a": None})) == {"a": None}
+
+
+def test_a_body_holds_no_more_memory_than_it_is_long():
+    import tracemalloc
+
+    body = {"messages": [{"role": "user", "content": "x" * 700}]}
+    tracemalloc.start()
+    try:
+        kept = [encode(body) for _ in range(20)]
+        held = tracemalloc.get_traced_memory()[0] / len(kept)
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * len(kept[0])
