@@ -9,6 +9,7 @@ import enum
 import json
 import math
 import sys
+import tracemalloc
 import types
 import uuid
 from collections import OrderedDict, UserDict, UserList
@@ -181,12 +182,11 @@ def test_without_orjson_the_library_serves(monkeypatch):
 
 
 def test_a_body_holds_no_more_memory_than_it_is_long():
-    import tracemalloc
 
     body = {"messages": [{"role": "user", "content": "x" * 700}]}
     tracemalloc.start()
     try:
-        kept = [encode(body) for _ in range(20)]
+        kept = [codec.encode(body) for _ in range(20)]
         held = tracemalloc.get_traced_memory()[0] / len(kept)
     finally:
         tracemalloc.stop()
