@@ -58,8 +58,8 @@ bench: $(VENV)/.test ## Measure what a routed call costs, in short; with the oth
 rivals: .rivals-venv/.ready ## Install the routers and clients that the benchmarks compare with, for them alone
 
 performance: .rivals-venv/.ready ## Measure all again for docs/performance.md, beside the others; needs a quiet machine
-	.rivals-venv/bin/python benchmarks/overhead.py --save --plot benchmarks/results/overhead.png
-	.rivals-venv/bin/python benchmarks/streaming.py --save --plot benchmarks/results/streaming.png
+	.rivals-venv/bin/python benchmarks/overhead.py --calls 512 --save --plot benchmarks/results/overhead.png
+	.rivals-venv/bin/python benchmarks/streaming.py --rounds 3 --save --plot benchmarks/results/streaming.png
 	.rivals-venv/bin/python benchmarks/scale.py --save --plot benchmarks/results/scale.png
 	.rivals-venv/bin/python benchmarks/memory.py --save --plot benchmarks/results/memory.png
 	.rivals-venv/bin/python benchmarks/plugins.py --save --plot benchmarks/results/plugins.png
