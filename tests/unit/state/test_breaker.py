@@ -310,6 +310,67 @@ def test_an_answer_in_just_the_time_allowed_is_not_slow():
     assert breaker.state is OPEN
 
 
+def test_what_is_awaited_for_too_long_is_slow_before_it_ends():
+    breaker = make(slow_s=3.0, failures=5)
+    for call in range(6):
+        breaker.awaits(call, breaker.admit(0.0), 0.1 * call)
+    assert breaker.forgets(5)  # it has answered
+    breaker.look(3.0)
+    assert breaker.forgets(4)
+    breaker.awaits(4, breaker.admit(0.4), 0.4)
+    breaker.look(3.35)
+    assert breaker.state is CLOSED  # four of them, and the fifth in a tenth of a second
+    assert not breaker.forgets(0), "it has been counted"
+    breaker.look(3.45)
+    assert (breaker.state, breaker.passable) == (OPEN, True)
+
+
+def test_a_probe_that_is_awaited_for_too_long_has_failed():
+    breaker = make(slow_s=3.0, failures=1)
+    slow(breaker, 1)
+    now = breaker.ready_at
+    breaker.awaits("probe", breaker.admit(now), now)
+    breaker.look(now + 3.0)
+    assert breaker.is_probing
+    breaker.look(now + 3.1)
+    assert (breaker.state, breaker.is_probing) == (OPEN, False)
+
+
+def test_without_a_bound_nothing_is_too_slow():
+    breaker = make(slow_s=3.0, failures=1)
+    breaker.awaits("call", breaker.admit(0.0), 0.0)
+    breaker.adopt(BreakerSettings())
+    breaker.look(1.0)
+    assert breaker.state is CLOSED
+    assert not breaker.forgets("call")
+
+
+def test_what_was_heard_of_it_is_known_for_its_window():
+    breaker = make(window_s=30.0)
+    assert breaker.is_unknown(0.0)
+    breaker.released(breaker.admit(0.0), 0.0)
+    assert not breaker.is_unknown(30.0)
+    assert breaker.is_unknown(30.1)
+    assert not breaker.has_answered_lately(30.0)
+    breaker.spoke_at = 40.0
+    assert breaker.has_answered_lately(70.0)
+    assert not breaker.is_unknown(70.0)
+    fail(breaker, 41.0)
+    assert not breaker.has_answered_lately(41.0)
+
+
+def test_it_is_back_while_it_ramps_and_answers():
+    breaker = opened(ramp_s=10.0, open_s=5.0)
+    assert not breaker.is_back(5.0)
+    closed_at = probe(breaker)
+    assert breaker.is_back(closed_at)
+    assert not breaker.is_back(closed_at + 10.0)
+    breaker.settings = BreakerSettings(failures=5)
+    fail(breaker, closed_at + 1.0)
+    assert breaker.state is CLOSED
+    assert not breaker.is_back(closed_at + 1.0)
+
+
 def test_the_share_of_slow_answers_is_one_of_the_window():
     breaker = make(slow_s=3.0, window_s=30.0, failures=1000)
     slow(breaker, 100, now=0.0, latency_s=1.0)
