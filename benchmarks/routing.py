@@ -24,6 +24,7 @@ ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18mo
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
     "in-source": f"lab eval --replicates 200 {LARGE} --trainer semantic --learn-from own",
+    "subjects": "lab eval --replicates 200 routellm_mmlu.parquet --trainer semantic --learn-from own --by-group",
     "curves": f"lab eval --replicates 200 {SMALL} --trainer semantic {BOTH} --plot {PLOT}",
     "transfer": f"lab eval --replicates 200 {PAIRS} --trainer semantic --learn-from others",
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",

@@ -84,6 +84,7 @@ def rows_under(heading):
     ("heading", "place", "name"),
     [
         ("### From the same source", 0, "in-source"),
+        ("### From the same source", 1, "subjects"),
         ("### From all of them at once", 0, "together"),
         ("### From elsewhere", 0, "transfer"),
         ("### From a few labels of your own", 1, "continued"),
@@ -120,7 +121,17 @@ def test_the_promises_are_those_of_the_results():
 
 
 def test_each_result_tells_the_command_that_made_it():
-    for name in ("in-source", "together", "transfer", "labels", "continued", "curves", "floor-mmlu", "floor-gsm8k"):
+    for name in (
+        "in-source",
+        "subjects",
+        "together",
+        "transfer",
+        "labels",
+        "continued",
+        "curves",
+        "floor-mmlu",
+        "floor-gsm8k",
+    ):
         first = (RESULTS / f"{name}.txt").read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("$ asyncrouter lab ")
     assert "benchmarks/routing.py" in PAGES[PAGE]
