@@ -75,7 +75,7 @@ class RetryBudget:
 
         0 is no promise: another extra attempt may have to end first.
         """
-        if not self._floor or self._attempts.totals(now)[1] >= self._floor * TTL_S:
+        if self._attempts.totals(now)[1] >= self._floor * TTL_S:  # without a floor: never
             return NEVER_S
         return max(0.0, 1.0 - self.floor_left(now, answered_at, alone)) * TTL_S
 

@@ -252,3 +252,25 @@ def test_what_is_no_matter_of_time_is_not_waited_for(floor):
         budget.hand_back()
     assert budget.wait_s(0.0) == math.inf
     assert budget.has_floor == bool(floor)
+
+
+def test_ten_seconds_give_one_back_to_the_last_digit():
+    for number in range(300):
+        budget, now = RetryBudget(0.2, floor=3), number * 0.37 + 0.1
+        assert in_vain(budget, now) == 3
+        assert in_vain(budget, now + TTL_S) == 1
+        assert in_vain(budget, now + 2 * TTL_S) == 1
+
+
+def test_an_answer_at_the_moment_of_the_attempt_is_one():
+    budget = RetryBudget(0.2, floor=3)
+    assert in_vain(budget, 5.0) == 3
+    assert in_vain(budget, 5.0, answered_at=5.0) == 30 - 3
+
+
+@pytest.mark.parametrize(("shared", "left"), [(True, 3), (False, 2)])
+def test_who_pays_may_be_told(shared, left):
+    budget = RetryBudget(0.2, floor=3)
+    budget.draw(0.0, shared=shared)
+    budget.hand_back()
+    assert in_vain(budget, 0.0) == left
