@@ -149,6 +149,7 @@ class Course:
         Its deployment was set aside since it was chosen or had no slot, or the retry budget is exhausted.
         """
         name = step.deployment.name
+        is_aside = self._fleet[name].ready_at > self._fleet.now()
         if lacks_leave(self, step):
             extras.note_refusal(self)
             if name not in self._tried:
@@ -158,9 +159,9 @@ class Course:
                 if step.budgeted:  # the first of a further round
                     raise self.exhausted()
             step = attrs.evolve(step, budgeted=False)
-        elif self._fleet[name].ready_at > self._fleet.now():
+        elif is_aside:
             self.trace.notes.append(f"{name} was set aside meanwhile")
-        if step.passed or not self._fleet[name].breaker.passable:  # else a pass may still lead there
+        if step.passed or not (is_aside and self._fleet[name].breaker.passable):  # else a pass may still lead there
             self._tried.add(name)
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
