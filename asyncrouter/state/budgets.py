@@ -8,8 +8,10 @@ TTL_S = 10.0
 """How long a first attempt counts (Finagle's RetryBudget: ttl 10 s)."""
 NEVER_S = float("inf")
 ALWAYS = float("-inf")
+GIVEN_BACK_S = 2.0
+"""After so long one that was in vain is forgotten: an outage that ends within a short deadline is to be found out."""
 ROUNDING = 1e-9
-"""What may be missing of an attempt: ten seconds are to give one back."""
+"""What may be missing of an attempt: :data:`GIVEN_BACK_S` is to give one back."""
 
 
 class RetryBudget:
@@ -19,8 +21,8 @@ class RetryBudget:
     whatever the share says, ``floor`` extra attempts may be under way at once (Envoy's minimum concurrency: 3), and as
     many begin a second on average (Finagle's minimum per second), for attempts that fail at once are hardly ever under
     way.  But no more than ``floor`` of them may be *in vain*, made since anybody last answered: while nothing answers,
-    extra attempts are at most ``share`` times the first ones and ``floor``, and one every :data:`TTL_S` seconds so that
-    an end of the outage is found.  A request that is alone may have more in vain: as many as it may make itself.
+    extra attempts are at most ``share`` times the first ones and ``floor``, and one every :data:`GIVEN_BACK_S`, so an
+    end of the outage is found.  A request that is alone may have more in vain: as many as it may make itself.
     """
 
     __slots__ = ("_attempts", "_drawn_at", "_extra_in_flight", "_floor", "_in_vain", "_share")
@@ -77,7 +79,7 @@ class RetryBudget:
         """
         if self._attempts.totals(now)[1] >= self._floor * TTL_S:  # without a floor: never
             return NEVER_S
-        return max(0.0, 1.0 - self.floor_left(now, answered_at, alone)) * TTL_S
+        return max(0.0, 1.0 - self.floor_left(now, answered_at, alone)) * GIVEN_BACK_S
 
     def draw(self, now: float, answered_at: float = ALWAYS, *, shared: bool | None = None) -> None:
         """Count one extra attempt, allowed or not; it must be handed back when it ends.
@@ -99,7 +101,7 @@ class RetryBudget:
         self._extra_in_flight -= 1
 
     def _vain(self, now: float, answered_at: float) -> float:
-        """Return how many that the floor allowed were made since the last answer, less one every TTL_S."""
+        """Return how many that the floor allowed were made since the last answer, less one every GIVEN_BACK_S."""
         if answered_at >= self._drawn_at:
             return 0.0
-        return max(0.0, self._in_vain - (now - self._drawn_at) / TTL_S)
+        return max(0.0, self._in_vain - (now - self._drawn_at) / GIVEN_BACK_S)

@@ -333,8 +333,16 @@ async def test_b05_many_at_once_with_everything_down(faults, many, count, stream
     """All are sent before the first failure is known; what is made beyond them is the budget's share and its floor."""
     groups = {"chat": {"deployments": list("abc"[:count])}}
     async with faults(Slow(0.05, then=Fail(ServerError)), groups=groups) as f:
-        await f.many(many, streamed=streamed, deadline_s=9.0)
+        await f.many(many, streamed=streamed, deadline_s=1.9)
         assert len(f.sent) <= 1.2 * many + 3
+
+
+async def test_b05_an_outage_of_all_for_two_seconds_costs_no_call(faults):
+    def script(_request, _deployment, _number):
+        return Slow(0.02, then=Fail(ServerError) if now() < 2.0 else Reply("up"))
+
+    async with faults(script, groups={"chat": {"deployments": list("abc")}}) as f:
+        assert {one.text for one in await f.many(20, deadline_s=5.0)} == {"up"}
 
 
 async def test_b05_an_outage_of_one_moves_all_of_its_traffic(faults):

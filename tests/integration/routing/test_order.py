@@ -402,7 +402,7 @@ async def test_rounds_need_the_shared_budget():
 
 
 async def test_what_the_budget_refuses_waits_until_it_allows_one_more():
-    """Two requests and a floor of one: while nobody answers, one extra attempt in ten seconds; an answer opens it."""
+    """Two requests and a floor of one: while nobody answers, one extra attempt in two seconds; an answer opens it."""
     fail = Fail(ServerError)
     script = {"a": [fail, fail, Slow(5, then=Reply("a"))], "b": Fail(ServerError)}
     async with routed(
@@ -418,17 +418,17 @@ async def test_what_the_budget_refuses_waits_until_it_allows_one_more():
             tasks.start_soon(ask)
         assert [reply.text for reply in replies] == ["a", "a"]
         assert all("retry budget exhausted" in reply.trace.notes for reply in replies)
-    assert sum(moment < 10.0 for _, moment in r.timeline) == 2 + 1  # the first attempts, and the floor
+    assert sum(moment < 2.0 for _, moment in r.timeline) == 2 + 1  # the first attempts, and the floor
 
 
 async def test_what_the_budget_refuses_ends_where_no_time_is_left_for_it():
-    settings = {"retry_budget": 0.0, "retry_floor": 1, "deadline_s": 9.0}
+    settings = {"retry_budget": 0.0, "retry_floor": 1, "deadline_s": 1.9}
     async with routed(Fail(ServerError), retry=EXACT, patience_s=0, settings=settings, breaker={"failures": 9}) as r:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(r.fails, AllAttemptsFailed)
             tasks.start_soon(r.fails, AllAttemptsFailed)
         assert len(r.called) <= 2 + 1 + 2  # the first ones, the floor, and the one that is left alone at the end
-        assert anyio.current_time() < 9.0
+        assert anyio.current_time() < 1.9
 
 
 async def test_a_retry_that_the_budget_refuses_goes_elsewhere():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.state.budgets import TTL_S, RetryBudget
+from asyncrouter.state.budgets import GIVEN_BACK_S, TTL_S, RetryBudget
 
 NEVER = float("-inf")
 
@@ -196,16 +196,16 @@ def test_while_nobody_answers_there_are_the_share_and_one_floor(firsts):
     budget = RetryBudget(0.2, floor=3)
     for _ in range(firsts):
         budget.first_attempt(0.0)
-    assert in_vain(budget, 0.0) + in_vain(budget, 9.0) <= 0.2 * firsts + 3
+    assert in_vain(budget, 0.0) + in_vain(budget, 1.9) <= 0.2 * firsts + 3
 
 
-def test_while_nobody_answers_the_floor_allows_one_in_ten_seconds():
+def test_while_nobody_answers_the_floor_allows_one_in_two_seconds():
     budget = RetryBudget(0.2, floor=3)
     assert in_vain(budget, 0.0) == 3
-    assert budget.wait_s(0.0) == pytest.approx(TTL_S)
-    assert budget.wait_s(4.0) == pytest.approx(6.0)
-    assert [in_vain(budget, moment) for moment in (9.9, 10.0, 19.9, 20.0, 30.0)] == [0, 1, 0, 1, 1]
-    assert in_vain(budget, 130.0) == 3
+    assert budget.wait_s(0.0) == pytest.approx(GIVEN_BACK_S)
+    assert budget.wait_s(0.5) == pytest.approx(1.5)
+    assert [in_vain(budget, moment) for moment in (1.9, 2.0, 3.9, 4.0, 6.0)] == [0, 1, 0, 1, 1]
+    assert in_vain(budget, 30.0) == 3
 
 
 def test_an_answer_makes_the_floor_whole():
@@ -221,9 +221,9 @@ def test_a_request_that_is_alone_may_have_more_in_vain():
     budget = RetryBudget(0.2, floor=3)
     budget.first_attempt(0.0)
     assert in_vain(budget, 0.0, alone=5) == 5
-    assert budget.wait_s(0.0, alone=5) == pytest.approx(TTL_S)
+    assert budget.wait_s(0.0, alone=5) == pytest.approx(GIVEN_BACK_S)
     budget.first_attempt(0.0)
-    assert in_vain(budget, 10.0, alone=5) == 0  # there are two now
+    assert in_vain(budget, 2.0, alone=5) == 0  # there are two now
 
 
 def test_what_the_share_pays_for_is_not_in_vain():
@@ -254,12 +254,12 @@ def test_what_is_no_matter_of_time_is_not_waited_for(floor):
     assert budget.has_floor == bool(floor)
 
 
-def test_ten_seconds_give_one_back_to_the_last_digit():
+def test_two_seconds_give_one_back_to_the_last_digit():
     for number in range(300):
         budget, now = RetryBudget(0.2, floor=3), number * 0.37 + 0.1
         assert in_vain(budget, now) == 3
-        assert in_vain(budget, now + TTL_S) == 1
-        assert in_vain(budget, now + 2 * TTL_S) == 1
+        assert in_vain(budget, now + GIVEN_BACK_S) == 1
+        assert in_vain(budget, now + 2 * GIVEN_BACK_S) == 1
 
 
 def test_an_answer_at_the_moment_of_the_attempt_is_one():
