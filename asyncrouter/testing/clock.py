@@ -43,10 +43,18 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     """asyncio's own heap of timers: a second one, kept here, would double the work for each of them.  Before the loop
     waits it has dropped the cancelled ones at the front."""
 
+    _is_whole = False
+
     def __init__(self) -> None:
         self._now = 0.0
         self._jobs = 0
         super().__init__(_VirtualSelector(self._pass_time))
+        self._is_whole = True
+
+    def __del__(self, *args: Any) -> None:
+        """Close what was left open; an interrupt while it is made leaves nothing that asyncio could close."""
+        if self._is_whole:
+            super().__del__(*args)
 
     def time(self) -> float:
         """Return the virtual time in seconds."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import sys
 import threading
 import time
 
@@ -137,3 +139,17 @@ def test_run_virtual_passes_arguments_and_result():
         return left + right
 
     assert run_virtual(add, 1, 2) == 3
+
+
+def test_an_interrupt_while_a_loop_is_made_has_nothing_to_complain_of(monkeypatch, recwarn):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "_make_self_pipe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        VirtualClockLoop()
+    gc.collect()
+    assert complaints == []
