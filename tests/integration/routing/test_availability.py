@@ -9,6 +9,7 @@ from routed import EXACT, routed
 from asyncrouter import (
     AllAttemptsFailed,
     ContentFiltered,
+    DeadlineExceeded,
     InvalidRequest,
     NoDeploymentAvailable,
     RateLimited,
@@ -163,7 +164,7 @@ async def test_the_ratio_of_failures_opens_it_too():
 async def test_an_outage_of_everything_costs_few_calls():
     async with routed(Fail(ServerError), retry={"use": "exponential", "max_retries": 5}) as r:
         for _ in range(200):
-            with pytest.raises((AllAttemptsFailed, NoDeploymentAvailable)):
+            with pytest.raises((AllAttemptsFailed, DeadlineExceeded, NoDeploymentAvailable)):
                 await r.ask(deadline_s=1.0)
             await anyio.sleep(0.05)
         assert len(r.provider.calls) <= 1.2 * 200 + 3
