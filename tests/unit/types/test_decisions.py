@@ -50,6 +50,11 @@ def test_a_race_has_at_least_one_runner(parallel):
         Selection(deployments=(A,), parallel=parallel)
 
 
+def test_what_is_taken_of_several_answers_is_a_known_word():
+    with pytest.raises(ValueError, match="take: expected one of first, best, majority, not 'last'"):
+        Selection(deployments=(A,), take="last")
+
+
 @pytest.mark.parametrize("delay_s", [-0.001, math.nan, -math.inf])
 def test_a_delay_is_not_negative(delay_s):
     with pytest.raises(ValueError, match="delay_s: expected 0 or more seconds"):
