@@ -86,8 +86,10 @@ def _json(text: str, where: str) -> Parsed:
 
 
 def _yaml(text: str, where: str) -> Parsed:
-    import yaml  # only where a file asks for it
-
+    try:
+        import yaml  # only where a file asks for it
+    except ImportError:
+        raise fault(where, "YAML needs a package that is not installed", 'pip install "asyncrouter[yaml]"') from None
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

@@ -103,6 +103,14 @@ def test_the_published_example_is_valid(written):
     assert config.agents["recon"].complexity_threshold == 0.8
 
 
+def test_yaml_without_its_package_says_what_to_install(written, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ConfigError) as raised:
+        load_config(written("c.yaml", "router: {}"))
+    assert 'pip install "asyncrouter[yaml]"' in str(raised.value)
+    assert "c.yaml" in str(raised.value)
+
+
 def test_yaml_with_merged_keys_and_empty_tables(written):
     config = load_config(str(written("router.yml", YAML)))
     assert config.deployments["big"].provider == "openai"
