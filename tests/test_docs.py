@@ -27,7 +27,7 @@ from asyncrouter.telemetry.outcomes import LoggedCall
 from asyncrouter.types import decisions, deployments, errors, events, metrics, response, trace
 from asyncrouter.types.errors import AsyncRouterError, ConfigFault, Disposition, ProviderError
 
-LONGEST_README = 205
+LONGEST_README = 180
 COLD = {"asyncrouter_register", "asyncrouter_startup", "asyncrouter_shutdown"}
 FOLDS = {"asyncrouter_transform", "asyncrouter_filter"}
 ERRORS = {
