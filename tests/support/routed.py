@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -26,7 +26,8 @@ KEY = "sk-KEY-SENTINEL-0123456789"
 SENTINELS = ("PROMPT-SENTINEL", "KEY-SENTINEL")
 EXACT = {"use": "exponential", "jitter": False}
 """Backoffs of exactly 1, 2, 4, ... seconds."""
-
+ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
+"""One deployment, and nothing to fall back to."""
 
 R = TypeVar("R", bound="Routed")
 
@@ -189,6 +190,13 @@ async def routed(
             await watched.check_alive()
             watched.check_quiet()
     assert provider.closed
+
+
+async def together(*functions: Callable[[], Awaitable[Any]]) -> None:
+    """Run these side by side until the last has ended."""
+    async with anyio.create_task_group() as tasks:
+        for function in functions:
+            tasks.start_soon(function)
 
 
 def check_secrecy(*things: object) -> None:

@@ -7,14 +7,13 @@ import contextlib
 import anyio
 import attrs
 import pytest
-from routed import RawStreams, routed
+from routed import ALONE, RawStreams, routed
 
 from asyncrouter import NoDeploymentAvailable, RateLimited, ServerError, Usage
 from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Stream
 from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.errors import AllAttemptsFailed, ConnectionFailed, StreamInterrupted
 
-ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
 BOTH = pytest.mark.parametrize("streamed", [False, True])
 
 

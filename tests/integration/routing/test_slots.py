@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from routed import routed
+from routed import ALONE, routed
 
 from asyncrouter import DeadlineExceeded, NoDeploymentAvailable, ServerError
 from asyncrouter.testing import Fail, Hang, Reply, Slow
@@ -12,7 +12,6 @@ from asyncrouter.types.errors import AllAttemptsFailed
 
 ONE = {"limits": {"concurrency": 1}}
 FULL = {"limits": {"concurrency": 1, "queue": 0}}
-ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
 SPARE = {"chat": {"deployments": ["a"], "fallbacks": ["spare"]}, "spare": {"deployments": ["b"]}}
 BOTH = pytest.mark.parametrize("streamed", [False, True])
 
