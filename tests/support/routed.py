@@ -23,6 +23,7 @@ from asyncrouter.types.response import Chunk, Response
 
 PROMPT = "PROMPT-SENTINEL tell nobody"
 KEY = "sk-KEY-SENTINEL-0123456789"
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 SENTINELS = ("PROMPT-SENTINEL", "KEY-SENTINEL")
 EXACT = {"use": "exponential", "jitter": False}
 """Backoffs of exactly 1, 2, 4, ... seconds."""
