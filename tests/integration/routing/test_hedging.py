@@ -1,43 +1,16 @@
-"""Attempts side by side: hedges after a delay, races at once; one answer, the losers cancelled and accounted for."""
+"""Hedges: a second attempt after a delay, when it begins, what it may cost, and losers that make trouble."""
 
 from __future__ import annotations
-
-from contextlib import aclosing
 
 import anyio
 import anyio.lowlevel
 import pytest
-from routed import ROLE, STOP, RawStreams, delta, routed
+from routed import routed
+from side_by_side import HEDGE, Racing, ask_or_read, told
 from unwilling import Unwilling
 
-from asyncrouter import (
-    AllAttemptsFailed,
-    DeadlineExceeded,
-    InvalidRequest,
-    PluginContractError,
-    Selection,
-    ServerError,
-    Verdict,
-    hookimpl,
-)
+from asyncrouter import AllAttemptsFailed, PluginContractError, ServerError, hookimpl
 from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
-
-HEDGE = {"at": 0.5, "max_extra_load": 1.0}
-
-
-class Racing:
-    """Selects everything, the first so many at once."""
-
-    def __init__(self, parallel: int) -> None:
-        self.parallel = parallel
-
-    @hookimpl
-    def asyncrouter_select(self, candidates):
-        return Selection(deployments=candidates, parallel=self.parallel, reason="race")
-
-
-def told(reply):
-    return {one.deployment: (str(one.kind), str(one.outcome)) for one in reply.trace.attempts}
 
 
 async def test_a_hedge_wins_when_the_first_is_slow():
@@ -164,14 +137,6 @@ async def test_a_call_that_may_not_be_made_twice_is_neither_hedged_nor_raced():
             assert (await r.ask(model=model, metadata={"idempotent": True})).text == "b"
 
 
-@pytest.mark.parametrize(("most", "called"), [(1, 1), (2, 2), (3, 3), (9, 3)])
-async def test_no_more_are_sent_than_attempts_are_allowed(most, called):
-    group = {"deployments": ["a", "b", "c"], "select": Racing(3), "max_attempts": most}
-    async with routed(Slow(1.0), groups={"chat": group}) as r:
-        await r.ask()
-        assert len(r.called) == called
-
-
 async def test_hedges_stay_within_the_extra_load():
     async with routed({"a": Slow(1.0), "b": Reply("b")}, hedge={"at": 0.5, "max_extra_load": 0.1}) as r:
         async with anyio.create_task_group() as tasks:
@@ -221,22 +186,6 @@ async def test_a_deadline_ends_both():
         assert sorted(r.called) == ["a", "b"]
 
 
-async def test_a_race_takes_the_first_answer():
-    script = {"a": Slow(3.0), "b": Slow(1.0, Reply("b")), "c": Reply("c")}
-    async with routed(script, groups={"chat": {"deployments": ["a", "b", "c"], "select": Racing(2)}}) as r:
-        reply = await r.ask()
-        assert (reply.text, reply.trace.duration_s) == ("b", pytest.approx(1.0))
-        assert told(reply) == {"a": ("first", "cancelled"), "b": ("hedge", "ok")}
-        assert sorted(r.called) == ["a", "b"]
-
-
-async def test_a_race_lost_by_all_falls_back_to_the_rest():
-    script = {"a": Fail(ServerError), "b": Slow(1.0, Fail(ServerError)), "c": Reply("c")}
-    async with routed(script, groups={"chat": {"deployments": ["a", "b", "c"], "select": Racing(2)}}) as r:
-        assert (await r.ask()).text == "c"
-        assert sorted(r.called[:2]) == ["a", "b"]
-
-
 async def test_a_plugin_that_breaks_ends_the_race():
     class Breaks:
         @hookimpl
@@ -251,210 +200,7 @@ async def test_a_plugin_that_breaks_ends_the_race():
         assert {str(one.outcome) for one in error.trace.attempts} == {"failed", "cancelled"}
 
 
-# ---------------------------------------------------------------- the judge
-
-
-class Judge:
-    """Accepts what begins with "good", scores the rest by its length, and takes its time."""
-
-    def __init__(self, takes_s=0.0):
-        self.takes_s = takes_s
-
-    @hookimpl
-    async def asyncrouter_judge(self, response):
-        await anyio.sleep(self.takes_s)
-        return Verdict(accept=response.text.startswith("good"), score=len(response.text) / 100, reason="weak")
-
-
-def racing(parallel, *names, **settings):
-    return {"chat": {"deployments": list(names), "select": Racing(parallel), **settings}}
-
-
-async def test_a_rejected_answer_does_not_end_a_race():
-    script = {"a": Slow(1.0, Reply("bad")), "b": Slow(2.0, Reply("good b")), "c": Slow(9.0)}
-    async with routed(script, groups=racing(3, "a", "b", "c", judge=Judge())) as r:
-        reply = await r.ask()
-        assert (reply.text, reply.trace.duration_s) == ("good b", pytest.approx(2.0))
-        assert told(reply) == {"a": ("first", "rejected"), "b": ("hedge", "ok"), "c": ("hedge", "cancelled")}
-        assert r.router.metrics().deployments["a"].rejected == 1
-
-
-async def test_while_one_is_judged_another_may_win():
-    script = {"a": Slow(1.0, Reply("good a")), "b": Slow(1.5, Reply("good b")), "c": Slow(9.0)}
-    async with routed(script, groups=racing(3, "a", "b", "c", judge=Judge(2.0))) as r:
-        reply = await r.ask()
-        assert (reply.text, reply.trace.duration_s) == ("good a", pytest.approx(3.0))
-        assert told(reply) == {"a": ("first", "ok"), "b": ("hedge", "ok"), "c": ("hedge", "cancelled")}
-
-
-async def test_when_all_are_rejected_a_stronger_one_is_asked():
-    script = {"a": Reply("bad a"), "b": Slow(1.0, Reply("bad")), "c": Slow(1.0, Reply("good c"))}
-    async with routed(script, groups=racing(2, "a", "b", "c", judge=Judge())) as r:
-        reply = await r.ask()
-        assert reply.text == "good c"
-        assert told(reply) == {"a": ("first", "rejected"), "b": ("hedge", "rejected"), "c": ("cascade", "ok")}
-
-
-async def test_a_weaker_one_is_not():
-    class StrongestFirst(Racing):
-        @hookimpl
-        def asyncrouter_select(self, candidates):
-            return Selection(deployments=candidates[::-1], parallel=self.parallel, reason="race")
-
-    script = {"a": Reply("good a"), "b": Reply("bad b"), "c": Slow(1.0, Reply("bad"))}
-    groups = {"chat": {"deployments": ["a", "b", "c"], "select": StrongestFirst(2), "judge": Judge()}}
-    async with routed(script, groups=groups, alive=False) as r:
-        assert (await r.ask()).text == "bad b"
-        assert sorted(r.called) == ["b", "c"]
-
-
-async def test_without_one_the_best_of_the_rejected_is_returned():
-    script = {"a": Reply("bad"), "b": Slow(1.0, Reply("not so bad")), "c": Slow(2.0, Fail(ServerError))}
-    async with routed(script, groups=racing(3, "a", "b", "c", judge=Judge()), alive=False) as r:
-        assert (await r.ask()).text == "not so bad"
-
-
-async def test_a_rejected_answer_is_no_reason_to_hedge_but_to_go_on():
-    async with routed({"a": Slow(0.2, Reply("bad")), "b": Reply("good")}, hedge=HEDGE, judge=Judge()) as r:
-        reply = await r.ask()
-        assert (reply.text, reply.trace.duration_s) == ("good", pytest.approx(0.2))
-        assert told(reply) == {"a": ("first", "rejected"), "b": ("cascade", "ok")}
-
-
-# ---------------------------------------------------------------- streams
-
-
-def words(chunks):
-    return "".join(chunk.text for chunk in chunks)
-
-
-async def test_a_hedge_of_a_stream_wins_with_its_first_output():
-    script = {"a": Slow(9.0, Stream(["from ", "a"])), "b": Slow(0.3, Stream(["from ", "b"], pause_s=1.0))}
-    async with routed(script, hedge=HEDGE) as r:
-        async with r.stream() as stream:
-            assert anyio.current_time() == pytest.approx(0.8)
-            assert r.provider.in_flight == 1, "the loser is gone before the first chunk is seen"
-            chunks = [chunk async for chunk in stream]
-        assert words(chunks) == stream.response.text == "from b"
-        assert [chunk.delta.get("role") for chunk in chunks].count("assistant") == 1
-        assert told(stream.response) == {"a": ("first", "cancelled"), "b": ("hedge", "ok")}
-        assert r.provider.calls[0].outcome == "cancelled"
-        assert r.router.metrics().total.hedges == 1
-
-
-async def test_the_first_stream_may_win_after_all():
-    script = {"a": Slow(1.0, Stream(["from ", "a"], pause_s=1.0)), "b": Slow(9.0)}
-    async with routed(script, hedge=HEDGE) as r:
-        chunks, response = await r.read()
-        assert words(chunks) == response.text == "from a"
-        assert told(response) == {"a": ("first", "ok"), "b": ("hedge", "cancelled")}
-
-
-async def test_a_stream_that_speaks_in_time_is_not_hedged_however_slow_it_goes_on():
-    async with routed({"a": Stream(["one ", "two ", "three"], pause_s=5.0), "b": Reply("b")}, hedge=HEDGE) as r:
-        _, response = await r.read()
-        assert response.text == "one two three"
-        assert r.called == ["a"]
-
-
-async def test_a_role_is_no_output_and_what_the_loser_held_back_is_not_seen():
-    provider = RawStreams(
-        a=[[ROLE, delta(""), 9.0, delta("a"), STOP]], b=[[0.2, ROLE, delta(vendor=None), 0.2, delta("b"), STOP]]
-    )
-    async with routed(provider, hedge=HEDGE) as r:
-        chunks, response = await r.read()
-        assert [chunk.raw for chunk in chunks] == [ROLE, delta(vendor=None), delta("b"), STOP]
-        assert response.text == "b"
-
-
-async def test_a_raced_stream_takes_the_first_that_speaks():
-    script = {"a": Slow(3.0), "b": Slow(1.0, Stream(["from ", "b"])), "c": Slow(2.0)}
-    async with routed(script, groups=racing(3, "a", "b", "c")) as r:
-        _, response = await r.read()
-        assert response.text == "from b"
-        assert told(response) == {"a": ("first", "cancelled"), "b": ("hedge", "ok"), "c": ("hedge", "cancelled")}
-        assert {call.outcome for call in r.provider.calls} == {"ok", "cancelled"}
-
-
-async def test_a_stream_that_fails_before_its_hedge_is_the_recoverys_care():
-    async with routed({"a": Slow(0.1, Fail(ServerError)), "b": Stream(["b"])}, hedge=HEDGE) as r:
-        _, response = await r.read()
-        assert told(response) == {"a": ("first", "failed"), "b": ("fallback", "ok")}
-
-
-async def test_a_hedged_stream_that_fails_leaves_the_other():
-    async with routed({"a": Slow(2.0, Stream(["a"])), "b": Stream(["b"], cut_after=0)}, hedge=HEDGE) as r:
-        _, response = await r.read()
-        assert (response.text, told(response)) == ("a", {"a": ("first", "ok"), "b": ("hedge", "failed")})
-
-
-async def test_when_both_streams_fail_the_order_of_recovery_goes_on():
-    script = {"a": Slow(2.0, Fail(ServerError)), "b": Fail(ServerError), "c": Stream(["c"])}
-    groups = {"chat": {"deployments": ["a", "b", "c"], "hedge": HEDGE}}
-    async with routed(script, groups=groups) as r:
-        _, response = await r.read()
-        assert response.text == "c"
-
-
-async def test_after_its_first_output_a_hedged_stream_is_like_any_other():
-    script = {"a": Slow(9.0), "b": Stream(["one ", "two"], cut_after=1), "c": Stream(["two"])}
-    groups = {"chat": {"deployments": ["a", "b", "c"], "hedge": HEDGE, "on_interrupt": "continue"}}
-    async with routed(script, groups=groups) as r:
-        chunks, response = await r.read()
-        assert words(chunks) == response.text == "one two"
-        assert r.called == ["a", "b", "c"]
-
-
-async def test_a_hedged_stream_keeps_the_deadline():
-    async with routed(Hang(), hedge=HEDGE) as r:
-        with pytest.raises(DeadlineExceeded, match=r"attempts: . AttemptTimedOut, . AttemptTimedOut"):
-            await r.read(deadline_s=2.0)
-        assert anyio.current_time() == 2.0
-
-
-async def test_the_request_itself_at_fault_ends_a_hedged_stream():
-    async with routed({"a": Fail(InvalidRequest), "b": Reply("never")}, hedge=HEDGE) as r:
-        with pytest.raises(InvalidRequest):
-            await r.read()
-        assert r.called == ["a"]
-
-
-async def test_a_plugin_that_breaks_ends_a_raced_stream():
-    class Breaks:
-        @hookimpl
-        async def asyncrouter_around_attempt_stream(self, chunks, request, deployment):
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    if deployment.name == "b":
-                        raise LookupError("mine")
-                    yield chunk
-
-    async with routed({"a": Hang(), "b": Reply()}, groups=racing(2, "a", "b"), plugins=[Breaks()], alive=False) as r:
-        with pytest.raises(PluginContractError):
-            await r.read()
-        assert r.provider.in_flight == 0
-
-
-async def test_leaving_while_hedged_streams_are_silent_closes_both():
-    async with routed(Hang(), hedge=HEDGE) as r:
-        with anyio.move_on_after(1.0):
-            await r.read()
-        assert [call.outcome for call in r.provider.calls] == ["cancelled", "cancelled"]
-        assert r.router.metrics().total.cancelled == 1
-
-
-async def test_an_answer_without_a_word_may_win_too():
-    provider = RawStreams(a=[[ROLE, 9.0, delta("a"), STOP]], b=[[ROLE, delta(finish="length")]])
-    async with routed(provider, hedge=HEDGE) as r:
-        _, response = await r.read()
-        assert (response.text, response.finish_reason) == ("", "length")
-
-
 # ---------------------------------------------------------------- losers that make trouble
-
-
-async def ask_or_read(r, streamed, **arguments):
-    return (await r.read(**arguments))[1] if streamed else await r.ask(**arguments)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
@@ -492,14 +238,3 @@ async def test_who_leaves_is_not_held_by_a_call_that_does_not_end(streamed):
         assert anyio.current_time() <= 3.0
         await anyio.sleep(40.0)
         assert r.router.fleet.strays == set()
-
-
-@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-async def test_of_two_that_end_in_the_same_turn_one_is_delivered(streamed):
-    for _ in range(5):
-        async with routed(Slow(1.0, Stream(["an ", "answer"])), groups=racing(3, "a", "b", "c"), alive=False) as r:
-            reply = await ask_or_read(r, streamed)
-            outcomes = [outcome for _, outcome in told(reply).values()]
-            assert sorted(outcomes) == ["cancelled", "cancelled", "ok"]
-            assert told(reply)["a"] == ("first", "ok"), "the selection's order decides"
-            assert reply.deployment == "a"
