@@ -1,15 +1,19 @@
-"""How judges ask models: through the router that they judge for, so that its limits, budgets and metrics hold."""
+"""Judges that ask models: through the router that they judge for, so that its limits, budgets and metrics hold."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault, UnknownModelGroup
 from asyncrouter.types.request import Message, Request
 from asyncrouter.types.response import Response
+from asyncrouter_judge.checks import NAMES, ChecksJudge
 
 if TYPE_CHECKING:
     from asyncrouter import Router
@@ -55,3 +59,31 @@ class Asker:
         door = self._router if request.agent is None else self._router.for_agent(request.agent)
         metadata = {MARK: request.id}
         return await door.generate(messages, model=model, deadline_s=deadline_s, metadata=metadata, **params)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class AskingJudge(ABC):
+    """What judges that ask models have in common: their own calls are not judged, and cheap checks save the asking.
+
+    ``checks``: the names of the cheap checks made before, all by default; one that rejects ends it.
+    """
+
+    checks: tuple[str, ...] = attrs.field(default=NAMES)
+    _cheap: ChecksJudge = attrs.field(init=False, repr=False)
+    _asker: Asker = attrs.field(factory=Asker, init=False, repr=False)
+
+    @_cheap.default
+    def _make_cheap(self) -> ChecksJudge:
+        return ChecksJudge(checks=self.checks)
+
+    @hookimpl
+    async def asyncrouter_judge(self, request: Request, response: Response) -> Verdict | None:
+        """Return the verdict of the cheap checks where they reject, otherwise what asking brings."""
+        if is_own(request):
+            return None
+        cheap = self._cheap.asyncrouter_judge(request, response)
+        return await self._asked(request, response) if cheap.accept else cheap
+
+    @abstractmethod
+    async def _asked(self, request: Request, response: Response) -> Verdict:
+        """Return the verdict that models give."""

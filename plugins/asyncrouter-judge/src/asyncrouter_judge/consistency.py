@@ -14,8 +14,8 @@ from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
 from asyncrouter_judge import options
-from asyncrouter_judge.asking import Asker, is_own
-from asyncrouter_judge.checks import NAMES, ChecksJudge, verdict_of
+from asyncrouter_judge.asking import AskingJudge
+from asyncrouter_judge.checks import verdict_of
 from asyncrouter_judge.samples import agreement_of
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ NOT_REPEATED = frozenset({"n", "stream", "stream_options", "logprobs", "top_logp
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class SamplesJudge:
+class SamplesJudge(AskingJudge):
     """Self-consistency: the deployment is asked ``k`` times in all, and the answer must agree with its samples.
 
-    ``k``: 2 to 16, the answer itself included.  ``temperature``: of the samples.  ``accept_at``: the share, 0 to 1,
-    that has to say what the answer says.  ``checks``: the cheap checks made before; one that rejects ends it.
+    ``k``: 2 to 16, the answer itself included.  ``temperature``: of the samples, over 0.  ``accept_at``: the share,
+    0 to 1, that has to say what the answer says.  ``checks``: the cheap checks made before; one that rejects ends it.
     ``deadline_s``: seconds for the samples, which are asked for at once.  (Wang et al. 2023; for cascades: Yue et al.
     2024, "Large language model cascades with mixture of thought representations".)
     """
@@ -38,28 +38,15 @@ class SamplesJudge:
     k: int = attrs.field(default=3, validator=options.whole(2, 16))
     temperature: float = attrs.field(default=0.7, validator=options.positive)
     accept_at: float = attrs.field(default=0.6, validator=options.share)
-    checks: tuple[str, ...] = attrs.field(default=NAMES)
     deadline_s: float = attrs.field(default=30.0, validator=options.positive)
-    _cheap: ChecksJudge = attrs.field(init=False, repr=False)
-    _asker: Asker = attrs.field(factory=Asker, init=False, repr=False)
-
-    @_cheap.default
-    def _make_cheap(self) -> ChecksJudge:
-        return ChecksJudge(checks=self.checks)
 
     @hookimpl
     async def asyncrouter_startup(self, router: Router) -> None:
         """Take the router for the one to ask."""
         await self._asker.enter(router)
 
-    @hookimpl
-    async def asyncrouter_judge(self, request: Request, response: Response) -> Verdict | None:
+    async def _asked(self, request: Request, response: Response) -> Verdict:
         """Return how much the samples agree with *response*; samples that fail are left out."""
-        if is_own(request):
-            return None
-        cheap = self._cheap.asyncrouter_judge(request, response)
-        if not cheap.accept:
-            return cheap
         samples: list[Response] = []
         async with anyio.create_task_group() as tasks:
             for _ in range(self.k - 1):

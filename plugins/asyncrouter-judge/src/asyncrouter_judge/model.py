@@ -12,8 +12,7 @@ from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.request import EMPTY, Request
 from asyncrouter.types.response import Response
 from asyncrouter_judge import options
-from asyncrouter_judge.asking import Asker, is_own
-from asyncrouter_judge.checks import NAMES, ChecksJudge
+from asyncrouter_judge.asking import AskingJudge
 from asyncrouter_judge.grading import RUBRIC, question, score_in
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ PARAMS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 200}
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class ModelJudge:
+class ModelJudge(AskingJudge):
     """A judge model grades the answer by a rubric, from 0 to 10; cheap checks come first and save the call.
 
     ``model``: the group or deployment to ask, by any name that the router knows.  ``rubric``: what the points stand
@@ -36,31 +35,18 @@ class ModelJudge:
     model: str = attrs.field(validator=options.text)
     rubric: str = attrs.field(default=RUBRIC, validator=options.text)
     accept_at: float = attrs.field(default=0.7, validator=options.share)
-    checks: tuple[str, ...] = attrs.field(default=NAMES)
     deadline_s: float = attrs.field(default=15.0, validator=options.positive)
     undecided: str = attrs.field(default="accept", validator=options.one_of("accept", "reject"))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, validator=options.table, repr=False)
     most_characters: int = attrs.field(default=12_000, validator=options.positive)
-    _cheap: ChecksJudge = attrs.field(init=False, repr=False)
-    _asker: Asker = attrs.field(factory=Asker, init=False, repr=False)
-
-    @_cheap.default
-    def _make_cheap(self) -> ChecksJudge:
-        return ChecksJudge(checks=self.checks)
 
     @hookimpl
     async def asyncrouter_startup(self, router: Router) -> None:
         """Take the router for the one to ask."""
         await self._asker.enter(router, self.model)
 
-    @hookimpl
-    async def asyncrouter_judge(self, request: Request, response: Response) -> Verdict | None:
-        """Return the verdict of the cheap checks where they reject, otherwise the model's."""
-        if is_own(request):
-            return None
-        cheap = self._cheap.asyncrouter_judge(request, response)
-        if not cheap.accept:
-            return cheap
+    async def _asked(self, request: Request, response: Response) -> Verdict:
+        """Return the verdict of the model."""
         messages = question(request, response, self.rubric, self.most_characters)
         reply = await self._asker.ask(request, messages, self.model, self.deadline_s, {**PARAMS, **self.params})
         score = score_in(reply.text)
