@@ -111,10 +111,7 @@ class Inside:
 
 
 class Layer(Mapping[str, Provider]):
-    """The *providers* of a router as it calls them.
-
-    Those that come with the package speak HTTP and have no router inside, so they are called directly.
-    """
+    """The *providers* of a router as it calls them: directly where they say ``calls_routers = False``."""
 
     def __init__(self, providers: Mapping[str, Provider], fleet: Fleet) -> None:
         self._providers = providers
@@ -126,7 +123,7 @@ class Layer(Mapping[str, Provider]):
         called = self._called.get(name)
         if called is None:
             called = self._providers[name]
-            if not type(called).__module__.startswith("asyncrouter."):
+            if getattr(called, "calls_routers", True):
                 called = Inside(called, self._fleet)
             self._called[name] = called
         return called

@@ -17,6 +17,9 @@ class Provider(Protocol):
     The engine merges the parameters, bounds the attempt and records its outcome.  A provider sends one request,
     translates the answer to chat-completions shape, and translates every failure to a
     :class:`~asyncrouter.types.errors.ProviderError`.  Cancellation passes through and closes what was open.
+
+    A provider that never calls another router may say so with ``calls_routers = False``: the retry budgets of routers
+    that are inside of one another need not be joined for it.
     """
 
     async def complete(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> Response:

@@ -61,6 +61,8 @@ class OpenAICompatible:
     call; each event loop gets connections of its own.
     """
 
+    calls_routers = False
+
     def __init__(
         self,
         *,

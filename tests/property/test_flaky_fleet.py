@@ -42,11 +42,14 @@ def share_answered(failing, *, from_s=0.0):
     return len(answered) / asked, len(provider.calls) / asked
 
 
-@pytest.mark.parametrize(("failing", "least"), [(0.2, 0.99), (0.4, 0.85), (0.5, 0.7), (0.6, 0.5)])
-def test_a_flaky_fleet_answers_at_least_what_its_first_attempts_do(failing, least):
+@pytest.mark.parametrize(
+    ("failing", "least", "most"), [(0.2, 0.99, 1.25), (0.4, 0.85, 1.45), (0.5, 0.7, 1.4), (0.6, 0.5, 1.4)]
+)
+def test_a_flaky_fleet_answers_at_least_what_its_first_attempts_do(failing, least, most):
+    """Who has answered lately takes the fallbacks of the other: what fails is made up for by calls in proportion."""
     answered, calls = share_answered(failing)
     assert answered >= least
-    assert calls <= 1.45
+    assert calls <= most
 
 
 def test_an_outage_of_all_is_no_storm_though_they_have_answered_until_now():
