@@ -2,7 +2,7 @@
 
 A deployment that has answered lately takes the fallbacks of all that fails elsewhere, at once and without a bound: an
 outage of one provider must move all of its traffic.  One that has not may be down as well, and a whole herd would find
-that out one by one (``tests/faults/test_b_breaker.py``, B05).  So further attempts there draw on the budget as retries
+that out one by one (``tests/faults/test_b_storms.py``, B05).  So further attempts there draw on the budget as retries
 do, and no more run at once than half of what is left of it, for the next deployment is to be tried too; the others wait
 for what the first ones bring to light.  An answer, or a stream's first output, opens the way to all; failures close it.
 """
