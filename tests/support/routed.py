@@ -29,6 +29,7 @@ EXACT = {"use": "exponential", "jitter": False}
 """Backoffs of exactly 1, 2, 4, ... seconds."""
 ALONE = {"chat": {"deployments": ["a"], "retry": "none"}}
 """One deployment, and nothing to fall back to."""
+THREE = {"chat": {"deployments": ["a", "b", "c"], "retry": "none"}}
 
 R = TypeVar("R", bound="Routed")
 
