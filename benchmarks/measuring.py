@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,22 @@ def beside(figures: Mapping[str, list[float]], base: str) -> Iterator[dict[str, 
             "least": min(spent),
             "over": statistics.median(ratios),
         }
+
+
+def measure_each(
+    results: Results, names: Iterable[str], measure: Callable[[str], AsyncIterator[dict[str, Any]]]
+) -> None:
+    """Put into *results* the rows that *measure* yields for each of *names*, on one core of asyncio."""
+
+    async def one_by_one() -> None:
+        for name in names:
+            async for row in measure(name):
+                results.rows.append(row)
+            progress(f"{name} measured")
+
+    pin(0)
+    with runner("asyncio") as run:
+        run.run(one_by_one())
 
 
 def progress(text: str) -> None:

@@ -21,13 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+from measuring import progress
 
 from asyncrouter.lab.evaluation.frontier import Frontier, by_expected_quality, frontier
 from asyncrouter.lab.evaluation.trials import Trial, run_trial
@@ -87,7 +87,7 @@ def priced(path: Path, prices: Path | None) -> Outcomes:
     )
 
 
-def measure(path: Path, prices: Path | None, trainer: str, seeds: int, told: Callable[[str], None]) -> Result:
+def measure(path: Path, prices: Path | None, trainer: str, seeds: int) -> Result:
     """Return the figures of the file at *path*."""
     table = priced(path, prices)
     costs, qualities = table.costs.mean(axis=0), table.scores.mean(axis=0)
@@ -95,7 +95,7 @@ def measure(path: Path, prices: Path | None, trainer: str, seeds: int, told: Cal
     low, high = float(singles.costs[0]), float(singles.costs[-1])
     results = []
     for seed in range(seeds):
-        told(f"{path.name}: seed {seed + 1} of {seeds}")
+        progress(f"{path.name}: seed {seed + 1} of {seeds}")
         (said,) = run_trial(NamedTrainer(trainer), Trial(learn_from="own", folds=FOLDS, seed=seed), [table])
         paid, gained = points(table, said.estimates.qualities, costs)
         line, best = line_of(paid, gained), float(singles.qualities[-1])
@@ -256,12 +256,6 @@ def plot(results: Sequence[Result], path: Path) -> None:
     figure.savefig(path)
 
 
-def tell(text: str) -> None:
-    """Show *text* as the progress, on a terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text} ")
-
-
 def main() -> None:
     """Measure, tell, and save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -271,8 +265,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--save", type=Path, metavar="DIR")
     given = parser.parse_args()
-    results = [measure(file, given.prices, given.trainer, given.seeds, tell) for file in given.files]
-    tell("")
+    results = [measure(file, given.prices, given.trainer, given.seeds) for file in given.files]
+    progress("")
     print(markdown(results))
     if given.save is not None:
         given.save.mkdir(parents=True, exist_ok=True)

@@ -22,10 +22,8 @@ from measuring import (
     at_concurrency,
     deliver,
     in_turn,
+    measure_each,
     options_of,
-    pin,
-    progress,
-    runner,
 )
 from plotting import lines
 
@@ -185,13 +183,6 @@ async def measure(hook: str, rounds: int, calls: int) -> AsyncIterator[dict[str,
         yield {"hook": hook, "plugins": count, "call": least[count], "each": each}
 
 
-async def main_of(options: Any, results: Results) -> None:
-    for hook in options.hooks:
-        async for row in measure(hook, options.rounds, options.calls):
-            results.rows.append(row)
-        progress(f"{hook} measured")
-
-
 def main() -> None:
     options = options_of(
         "CPU per call with plugins on each hook.",
@@ -199,11 +190,9 @@ def main() -> None:
         calls=(int, 250, "calls a round"),
         hooks=(str, list(PLUGINS), "which are measured"),
     )
-    pin(0)
     conditions = {"rounds": options.rounds, "calls a round": options.calls}
     results = Results("plugins", "CPU time per call with plugins on a hook", COLUMNS, [], conditions)
-    with runner("asyncio") as run:
-        run.run(main_of(options, results))
+    measure_each(results, options.hooks, lambda hook: measure(hook, options.rounds, options.calls))
     deliver(
         results, options, lines("plugins", "call", "hook", ("plugins on the hook", "CPU per call, µs"), is_log=False)
     )

@@ -24,10 +24,8 @@ from measuring import (
     at_concurrency,
     deliver,
     in_turn,
+    measure_each,
     options_of,
-    pin,
-    progress,
-    runner,
 )
 from plotting import lines
 
@@ -105,13 +103,6 @@ async def least(works: dict[int, Work], rounds: int, calls: int) -> dict[int, fl
     return {count: min(figures[str(count)]) for count in works}
 
 
-async def main_of(options: Any, results: Results) -> None:
-    for selector in options.selectors:
-        async for row in measure(selector, sorted(options.deployments), options.rounds, options.calls):
-            results.rows.append(row)
-        progress(f"{selector} measured")
-
-
 def main() -> None:
     options = options_of(
         "CPU of a decision among many deployments, with every selector.",
@@ -120,11 +111,10 @@ def main() -> None:
         deployments=(int, [2, 10, 100, 1000, 10_000], "how many there are"),
         selectors=(str, list(SELECTORS), "which are measured"),
     )
-    pin(0)
     conditions = {"rounds": options.rounds, "decisions a round": options.calls}
     results = Results("scale", "CPU time of a decision, by selector and deployments", COLUMNS, [], conditions)
-    with runner("asyncio") as run:
-        run.run(main_of(options, results))
+    counts = sorted(options.deployments)
+    measure_each(results, options.selectors, lambda selector: measure(selector, counts, options.rounds, options.calls))
     deliver(
         results, options, lines("deployments", "decision", "selector", ("deployments", "decision, µs"), is_log=True)
     )
