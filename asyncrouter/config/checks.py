@@ -132,19 +132,28 @@ def some_texts(instance: Any, attribute: Any, value: Any) -> None:
 
 
 def one_of(*known: str) -> Check:
-    """Return a check that accepts one of *known*, or a tuple or a frozen set of some of them."""
+    """Return a check that accepts one of *known*."""
 
     def check(_instance: Any, attribute: Any, value: Any) -> None:
-        several = isinstance(value, (tuple, frozenset))
-        faults = [
-            ConfigFault(
-                f"{attribute.name}[{index}]" if several else attribute.name,
-                f"expected {' or '.join(known)}, not {described(item, attribute.name)}",
-                did_you_mean(item, known) if isinstance(item, str) else "",
-            )
-            for index, item in enumerate(value if several else (value,))
-            if item not in known
-        ]
+        if value not in known:
+            message = f"expected {' or '.join(known)}, not {described(value, attribute.name)}"
+            raise fault(attribute.name, message, did_you_mean(value, known) if isinstance(value, str) else "")
+
+    return check
+
+
+def some_of(*known: str) -> Check:
+    """Return a check that accepts what :func:`texts` accepts, of *known* only."""
+    accepts = one_of(*known)
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        texts(instance, attribute, value)
+        faults: list[ConfigFault] = []
+        for index, item in enumerate(value):
+            try:
+                accepts(instance, attribute.evolve(name=f"{attribute.name}[{index}]"), item)
+            except ConfigError as error:
+                faults.extend(error.faults)
         if faults:
             raise ConfigError(faults=faults)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 from attrs.validators import optional
@@ -19,7 +19,7 @@ from asyncrouter.config import checks
 from asyncrouter.config.checks import Check, described, fault, join
 from asyncrouter.config.specs import StrategySpec, are_strategies, is_strategy, strategies, strategy, table
 from asyncrouter.providers.base import Provider
-from asyncrouter.types.decisions import Parallel, Take
+from asyncrouter.types.decisions import TAKES, Parallel
 from asyncrouter.types.deployments import (
     ALL_CAPABILITIES,
     AffinitySettings,
@@ -88,11 +88,6 @@ def _are_tiers(_instance: Any, attribute: Any, value: Any) -> None:
     checks.texts(None, attribute, tuple(name for tier in value for name in tier))
 
 
-def _is_take(_instance: Any, attribute: Any, value: Any) -> None:
-    if value not in get_args(Take):
-        raise fault(attribute.name, f"expected one of {', '.join(get_args(Take))}, not {described(value)}")
-
-
 RULES: Mapping[type, Mapping[str, Check]] = {
     Price: {
         "input": checks.not_negative,
@@ -123,7 +118,7 @@ RULES: Mapping[type, Mapping[str, Check]] = {
         "ramp_s": checks.not_negative,
     },
     HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
-    Parallel: {"k": checks.whole_positive, "take": _is_take},
+    Parallel: {"k": checks.whole_positive, "take": checks.one_of(*TAKES)},
     ShadowSettings: {
         "deployment": checks.text,
         "share": checks.ratio,
@@ -211,7 +206,7 @@ class DeploymentSettings:
     capabilities: frozenset[str] = attrs.field(
         default=ALL_CAPABILITIES,
         converter=_set,
-        validator=[checks.texts, checks.one_of(*sorted(ALL_CAPABILITIES))],
+        validator=checks.some_of(*sorted(ALL_CAPABILITIES)),
     )
     weight: float = attrs.field(default=1.0, validator=checks.not_negative)
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
@@ -237,9 +232,7 @@ class GroupSettings:
     judge: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
     fallback: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
     fallbacks: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.texts)
-    fallback_on: tuple[str, ...] = attrs.field(
-        default=(), converter=_listed, validator=[checks.texts, checks.one_of(CONTENT_FILTER)]
-    )
+    fallback_on: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.some_of(CONTENT_FILTER))
     patience_s: float = attrs.field(default=2.5, validator=checks.not_negative)
     deadline_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
     max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))

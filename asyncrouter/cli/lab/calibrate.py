@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from asyncrouter.cli.lab.common import OUTCOME_FILES, bars, check_lab, pair_options, telling
+from asyncrouter.cli.lab.common import CALLS, OUTCOME_FILES, bars, check_lab, pair_options, telling
 from asyncrouter.cli.output import print_document, print_table
 
 if TYPE_CHECKING:
     from asyncrouter.lab.calibration.checking import Checked
     from asyncrouter.lab.calibration.thresholds import Rows, Threshold
 
-CALLS = 1000
-"""A spend is told for so many calls."""
 SHARE = click.FloatRange(0.0, 1.0)
 
 

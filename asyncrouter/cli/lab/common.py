@@ -20,6 +20,8 @@ Listener = Callable[[float], None]
 Bars = Callable[[str], Listener]
 """Makes the listener of one piece of work, of which it is told the name."""
 
+CALLS = 1000
+"""Costs are told for so many calls."""
 FILE = click.Path(dir_okay=False, path_type=Path)
 OUTCOME_FILES = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 
@@ -37,7 +39,7 @@ def pair_options(command: Command) -> Command:
 
 @contextlib.contextmanager
 def telling(*, as_json: bool = False) -> Iterator[None]:
-    """Make typed errors the command's failure; what plugins print meanwhile goes to standard error."""
+    """Make typed errors the command's failure; what plugins and logs print meanwhile goes to standard error."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield

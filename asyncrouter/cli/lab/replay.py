@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asyncrouter.cli.lab.common import FILE, bars, check_lab, telling
+from asyncrouter.cli.lab.common import CALLS, FILE, bars, check_lab, telling
 from asyncrouter.cli.output import print_document, print_table
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from asyncrouter.lab.evaluation.measuring import Measured
     from asyncrouter.lab.replay.replaying import Replayed
 
-CALLS = 1000
-"""Costs are told for so many calls."""
 NAMES = {
     "logged": "as it was",
     "dr": "with this configuration, doubly robust",

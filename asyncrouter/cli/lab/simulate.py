@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from asyncrouter.cli.lab.common import bars, check_plot, drawing
-from asyncrouter.cli.output import Failed, print_document, print_error_document, print_table
-from asyncrouter.types.errors import AsyncRouterError, ConfigError, ConfigFault
+from asyncrouter.cli.lab.common import FILE, bars, check_plot, drawing, telling
+from asyncrouter.cli.output import print_document, print_table
+from asyncrouter.types.errors import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     from asyncrouter.lab.simulation.run import Outcome
@@ -33,12 +31,7 @@ if TYPE_CHECKING:
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long requests come.")
 @click.option("--requests", type=int, metavar="N", help="How many requests come at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="F.png",
-    help="Draw the course of the simulation.",
-)
+@click.option("--plot", type=FILE, metavar="F.png", help="Draw the course of the simulation.")
 def simulate(
     *,
     file: str | None,
@@ -59,15 +52,9 @@ def simulate(
     from asyncrouter.lab.simulation.run import simulate as run
 
     began, computed = time.perf_counter(), time.process_time()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # what plugins and logs print meanwhile
-            scenarios = _load(file, name, seed=seed, duration_s=duration_s, requests=requests)
-            with bars() as bar:
-                outcomes = [run(scenario, bar(scenario.name)) for scenario in scenarios]
-    except AsyncRouterError as error:
-        if as_json:
-            print_error_document(error)
-        raise Failed(error) from error
+    with telling(as_json=as_json), bars() as bar:
+        scenarios = _load(file, name, seed=seed, duration_s=duration_s, requests=requests)
+        outcomes = [run(scenario, bar(scenario.name)) for scenario in scenarios]
     _tell_speed(outcomes, time.perf_counter() - began, time.process_time() - computed)
     _print_outcomes(outcomes, as_json=as_json)
     if plot is not None:

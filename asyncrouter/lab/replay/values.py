@@ -19,13 +19,10 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from asyncrouter.lab.evaluation.bootstrap import Resampling
 from asyncrouter.lab.evaluation.measuring import Measured, measured
 from asyncrouter.lab.outcomes.table import Floats, Indices
-
-Truths = npt.NDArray[np.bool_]
 
 DIRECT, IPS, SNIPS, DR, LOGGED = "direct", "ips", "snips", "dr", "logged"
 RIDGE = 1.0
