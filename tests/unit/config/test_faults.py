@@ -201,12 +201,15 @@ OUT_OF_RANGE = [
     (
         "groups.chat.on_interrupt",
         ("raise", "restart"),
-        "groups.chat.on_interrupt: expected raise or continue or restart, not a tuple",
+        "groups.chat.on_interrupt: expected raise or continue or restart, not a list",
     ),
     (
         "groups.chat.parallel",
         {"take": "majorty"},
-        "groups.chat.parallel.take: expected first or best or majority, not the string 'majorty'; did you mean \"majority\"?",
+        (
+            "groups.chat.parallel.take: expected first or best or majority, not the string 'majorty'; "
+            'did you mean "majority"?'
+        ),
     ),
     (
         "groups.chat.fallback_on",
