@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from asyncrouter_adaptive import AdaptiveSelector
@@ -50,6 +51,21 @@ def test_it_is_written_now_and_then_by_a_thread(tmp_path):
     assert json.loads((tmp_path / "learned.json").read_text())["learners"].keys() == {""}
     selector.store.close()
     assert selector.store._writer is None
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    store = AdaptiveSelector(state=str(tmp_path / "gone" / "learned.json")).store
+    ends = iter([False, True])
+    store._ended = SimpleNamespace(wait=lambda _seconds: next(ends))
+    with pytest.warns(UserWarning, match=r"learned\.json: what was learned is not kept: No such file"):
+        store._write_now_and_then(store._path)
+
+
+def test_at_the_end_what_cannot_be_written_is_an_error(tmp_path):
+    store = AdaptiveSelector(state=str(tmp_path / "gone" / "learned.json")).store
+    store.open()
+    with pytest.raises(FileNotFoundError):
+        store.close()
 
 
 DAMAGED = {

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @attrs.define(eq=False)
 class Outcome:
-    """What one attempt came to.  ``quality``: what it is taken for, ``None`` while nothing is known.
+    """What one attempt came to.  ``quality``: what it is taken for, 0 to 1, until feedback says better.
 
-    ``block``: when it was learned, ``None`` before.
+    ``cost`` is in US dollars; ``block``: when it was learned (:attr:`Model.blocks`), ``None`` before.
     """
 
     deployment: str
@@ -25,7 +28,7 @@ class Outcome:
 
 @attrs.define(eq=False)
 class Decision:
-    """One decision: the features, the incumbent's expected reward and the chosen one's lower bound.
+    """One decision: the features ``x``, the reward ``expected`` of the incumbent, and what is ``staked`` in the ledger.
 
     ``outcomes``, and ``answered``, the place of the one that the caller got, are known at the request's end;
     ``due``: until when feedback is waited for, in the clock's seconds.

@@ -12,6 +12,7 @@ from asyncrouter.types.deployments import Deployment, FleetView
 from asyncrouter.types.events import Event, FeedbackGiven, RequestFinished
 from asyncrouter.types.request import Request
 from asyncrouter_adaptive import options
+from asyncrouter_adaptive.pending import Outcome
 from asyncrouter_adaptive.rewards import answering, quality_of
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ class AdaptiveSelector:
     """Learns from outcomes which deployment serves which kind of prompt, and keeps on exploring a little.
 
     ``tag``: the key in a call's metadata that names its kind; calls without it are told apart by their text.
-    ``price_weight``: what a US dollar is worth, in points of quality (0 to 1).
-    ``window``: outcomes that count, about; the older ones count less.  ``explore``: outcomes after which exploring has
-    become rarer.  ``epsilon``: the share of calls (0 to 1) that goes to any ready candidate, for ever.  ``regret``: the
-    share of the incumbent's reward that learning may cost; 1 is no guard.  ``incumbent``: the deployment to measure
-    that against; by default the one with the best outcomes so far.  ``feedback_s``: seconds that feedback to an answer
-    is waited for.  ``pending``: decisions kept for late feedback.  ``per_agent``: learn for each agent separately.
-    ``share``: a name; groups with the same learn together.  ``state``: the file that keeps what was learned,
-    ``save_s``: seconds between two times that it is written, ``on_corrupt``: "raise" or "fresh".
+    ``price_weight``: what a US dollar is worth, in points of quality, 0 or more.
+    ``window``: outcomes that count, about, 100 or more; the older ones count less.  ``explore``: outcomes after which
+    exploring has become rarer, 1 or more.  ``epsilon``: the share of calls (0 to 1) that goes to any ready candidate,
+    for ever.  ``regret``: the share (0 to 1) of the incumbent's reward that learning may cost; 1 is no guard.
+    ``incumbent``: the deployment to measure that against; by default the one with the best outcomes so far.
+    ``feedback_s``: seconds that feedback to an answer is waited for, 0 or more.  ``pending``: decisions kept for late
+    feedback.  ``per_agent``: learn for each agent separately.  ``share``: a name; groups with the same learn together.
+    ``state``: the file that keeps what was learned, ``save_s``: seconds between two times that it is written, 1 or
+    more, ``on_corrupt``: "raise" or "fresh".
+
+    Raises :class:`~asyncrouter.types.errors.ConfigError` naming the option that is out of its range.
     """
 
     tag: str = attrs.field(default="kind", validator=attrs.validators.instance_of(str))
@@ -114,8 +118,6 @@ class AdaptiveSelector:
         return self.store.learner((request.agent or "") if self.per_agent else "")
 
     def _ended(self, event: RequestFinished) -> None:
-        from asyncrouter_adaptive.pending import Outcome
-
         attempts, response = event.trace.attempts, event.response
         place = answering(attempts, response)
         outcomes: list[Outcome] = []

@@ -69,11 +69,16 @@ class Store:
             self._users -= 1
             raise
         self._ended.clear()
-        self._writer = threading.Thread(target=self._write_now_and_then, name="asyncrouter-adaptive", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_now_and_then, args=(self._path,), name="asyncrouter-adaptive", daemon=True
+        )
         self._writer.start()
 
     def close(self) -> None:
-        """Learn what is still waited for, and write the file, when the last that opened it closes it."""
+        """Learn what is still waited for, and write the file, when the last that opened it closes it.
+
+        Raises ``OSError`` when the file cannot be written.
+        """
         self._users -= 1
         if self._users > 0:
             return
@@ -86,13 +91,12 @@ class Store:
             self._writer = None
             self._write(self._path)
 
-    def _write_now_and_then(self) -> None:
-        assert self._path is not None  # noqa: S101 - the thread is begun for it
+    def _write_now_and_then(self, path: Path) -> None:
         while not self._ended.wait(self._save_s):
             try:
-                self._write(self._path)
-            except OSError as error:
-                warnings.warn(f"{self._path}: what was learned is not kept: {error.strerror}", stacklevel=1)
+                self._write(path)
+            except OSError as error:  # a full disk now may have room at the next time, and in the end it is raised
+                warnings.warn(f"{path}: what was learned is not kept: {error.strerror}", stacklevel=1)
 
     def _write(self, path: Path) -> None:
         """Write the file beside its place, and move it there: who reads it sees the old one or the new one, whole."""
