@@ -156,6 +156,36 @@ def test_a_model_is_trained_on_the_log(log, capsys):
     assert capsys.readouterr().out.splitlines()[1].split() == ["outcomes.sqlite", "400", "400", "0", "big", "mini"]
 
 
+@pytest.mark.parametrize("command", [["calibrate", "--strong-share", "0.5"], ["score", "--out", "scores.csv"]])
+def test_a_log_of_which_nobody_has_said_anything_has_prompts(tmp_path, command):
+    log_of(tmp_path / "silent.sqlite", 20, prompts=True, feedback=0.0)
+    assert run(["lab", *command, "silent.sqlite", "--estimator", "demo"]) == 0
+    if command[0] == "score":
+        assert len((tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()) == 1 + 20
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["calibrate", "--strong-share", "0.5"],
+        ["calibrate", "--quality", "0.5"],
+        ["score", "--out", "scores.csv"],
+        ["eval"],
+    ],
+)
+def test_estimators_are_asked_of_no_log_without_prompts(tmp_path, command, capsys):
+    log_of(tmp_path / "plain.sqlite", 20, prompts=False)
+    assert run(["lab", *command, "plain.sqlite", "--estimator", "demo"]) == 2
+    assert "plain.sqlite: holds no prompts" in capsys.readouterr().err
+
+
+def test_calls_without_a_prompt_teach_nothing_beside_others(tmp_path, capsys):
+    for prompts in (True, False):
+        log_of(tmp_path / "mixed.sqlite", 30, prompts=prompts)
+    assert run(["lab", "train", "mixed.sqlite", "--trainer", "demo", "--out", "my.model"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["mixed.sqlite", "30"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

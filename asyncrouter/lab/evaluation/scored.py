@@ -11,6 +11,7 @@ import numpy as np
 from asyncrouter.lab.estimates import Estimates, NamedEstimator
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.lab.outcomes.loading import read, whole
+from asyncrouter.lab.outcomes.logs import check_prompts
 from asyncrouter.lab.outcomes.table import Floats, Outcomes, spread
 
 RANDOM, LENGTH, ORACLE = "random", "length", "oracle"
@@ -67,6 +68,8 @@ def score_file(
     lengths: list[int] = []
     said = [_Collected() for _ in estimators]
     for batch in read(path, prices=reading.prices, progress=progress):
+        if len(batch):
+            check_prompts(path, batch.prompts)
         tables.append(attrs.evolve(batch, prompts=()))
         lengths += map(len, batch.prompts)
         for collected, estimator in zip(said, estimators, strict=True):

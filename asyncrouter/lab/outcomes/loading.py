@@ -10,10 +10,10 @@ import numpy as np
 
 from asyncrouter.lab.outcomes.columns import Columns
 from asyncrouter.lab.outcomes.files import Batch, Progress, ignored, read_batches
-from asyncrouter.lab.outcomes.logs import MAGIC, read_log
+from asyncrouter.lab.outcomes.logs import MAGIC, logged_prompts, read_log
 from asyncrouter.lab.outcomes.pairs import with_pair
 from asyncrouter.lab.outcomes.prices import CHARACTERS_PER_TOKEN, load_prices, prices_beside
-from asyncrouter.lab.outcomes.table import Floats, Outcomes, concat
+from asyncrouter.lab.outcomes.table import Floats, Outcomes, concat, identity
 from asyncrouter.types.deployments import Price
 from asyncrouter.types.errors import ConfigError
 
@@ -32,8 +32,9 @@ def read_prompts(path: Path, progress: Progress = ignored) -> Iterator[Prompts]:
     Raises :class:`ConfigError` naming file, row and column.
     """
     if is_log(path):
-        table = read_log(path)
-        yield Prompts(table.ids, table.prompts)
+        for some in logged_prompts(path):
+            yield Prompts(tuple(map(identity, some)), some)
+        progress(1.0)
         return
     columns, first = Columns(path), 1
     for batch in read_batches(path, progress):

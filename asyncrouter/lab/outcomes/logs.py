@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 import numpy as np
 
+from asyncrouter.lab.outcomes.files import BATCH_ROWS
 from asyncrouter.lab.outcomes.table import Floats, Outcomes, identity
 from asyncrouter.telemetry.outcomes import LoggedCall, read_calls
+from asyncrouter.types.errors import ConfigError
 
 MAGIC = b"SQLite format 3\x00"
 """How an outcome log begins."""
@@ -63,6 +67,25 @@ def answers_in(path: Path) -> list[Answers]:
         if shadow.shadow_of in rows:
             rows[shadow.shadow_of].learn(shadow)
     return [row for row in rows.values() if row.scores]
+
+
+def logged_prompts(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the prompts of the calls in the log at *path*, some thousands at a time, whatever is known of the answers.
+
+    Raises :class:`~asyncrouter.types.errors.ConfigError` when it holds none.
+    """
+    prompts = filter(None, (call.prompt for call in read_calls(path, shadows=False)))
+    some = tuple(itertools.islice(prompts, BATCH_ROWS))
+    check_prompts(path, some)
+    while some:
+        yield some
+        some = tuple(itertools.islice(prompts, BATCH_ROWS))
+
+
+def check_prompts(path: Path, prompts: Sequence[str]) -> None:
+    """Raise :class:`~asyncrouter.types.errors.ConfigError` when *prompts*, of the file at *path*, hold no text."""
+    if not any(prompts):
+        raise ConfigError(f"{path}: holds no prompts; an outcome log does with [outcomes] prompts = true")
 
 
 def read_log(path: Path) -> Outcomes:

@@ -26,15 +26,20 @@ HEAVIEST = 20.0
 def learnable(path: Path, strong: str | None, weak: str | None, seed: int) -> tuple[Outcomes, int]:
     """Return the outcomes in the log at *path* with both scores of the pair in each row, and how many rows stand in.
 
-    Rows that tell of neither model of the pair are left out.  Raises :class:`ConfigError` when no row is left, or one
-    of the two was never asked.
+    Rows that tell of neither model of the pair are left out, and those without a prompt where others have one.  Raises
+    :class:`ConfigError` when no row is left, or one of the two was never asked.
     """
     answers = answers_in(path)
     if not answers:
         raise ConfigError(f"{path}: no call with feedback or a judge's score")
     table = with_pair(table_of(answers, path.name), strong, weak, str(path))
     pair = (table.strong, table.weak)
-    told = [row for row, one in enumerate(answers) if set(pair) & set(one.scores)]
+    has_prompts = any(table.prompts)
+    told = [
+        row
+        for row, one in enumerate(answers)
+        if set(pair) & set(one.scores) and (table.prompts[row] or not has_prompts)
+    ]
     table, answers = table.rows(np.array(told, dtype=np.intp)), [answers[row] for row in told]
     missing = np.isnan(table.gain)
     for name in pair:

@@ -112,6 +112,7 @@ def test_the_same_outcomes_give_the_same_bytes():
     SimpleNamespace(prompts=("a",) * 50, models=("a",), scores=np.ones((50, 1))),
     SimpleNamespace(prompts=("a",) * 3, models=("a", "b"), scores=np.ones((3, 2))),
     SimpleNamespace(prompts=("a",) * 50, models=("a", "b"), scores=np.full((50, 2), np.nan)),
+    SimpleNamespace(prompts=("",) * 50, models=("a", "b"), scores=np.ones((50, 2))),
 ])  # fmt: skip
 def test_too_little_to_learn_from(outcomes):
     with pytest.raises(ConfigError, match="give two models or more, and 10 prompts or more"):

@@ -86,6 +86,12 @@ def test_too_few_rows_are_refused(outcomes):
         SemanticTrainer(prior=NO_PRIOR).train(outcomes(19))
 
 
+def test_rows_without_prompts_are_refused(outcomes):
+    table = outcomes(40)
+    with pytest.raises(ConfigError, match="0 rows with a prompt"):
+        SemanticTrainer(prior=NO_PRIOR).train(attrs.evolve(table, prompts=("",) * 40))
+
+
 def test_rows_without_both_scores_teach_nothing(content, outcomes):
     table, more = outcomes(), outcomes(250)
     scores = more.scores.copy()

@@ -64,7 +64,7 @@ class ModelTrainer:
         known = ~np.isnan(outcomes.scores)
         kept = np.flatnonzero(known.any(axis=0)).tolist()
         rows = np.flatnonzero(known.any(axis=1)).tolist()
-        if len(kept) < LEAST_MODELS or len(rows) < 2 * FOLDS:
+        if len(kept) < LEAST_MODELS or len(rows) < 2 * FOLDS or not any(outcomes.prompts):
             raise ConfigError(f"too little to learn from: give two models or more, and {2 * FOLDS} prompts or more")
         models = tuple(outcomes.models[place] for place in kept)
         seen = np.array([traits(outcomes.prompts[row]) for row in rows])

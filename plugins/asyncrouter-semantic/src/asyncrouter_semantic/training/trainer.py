@@ -50,17 +50,18 @@ class SemanticTrainer:
     def train(self, outcomes: Outcomes, *, seed: int = 0, progress: Progress = lambda _share: None) -> bytes:
         """Return the model file that *outcomes* teach, the same for the same outcomes and seed.
 
-        Raises :class:`~asyncrouter.types.errors.ConfigError` when fewer than 20 rows tell the gain.
+        Raises :class:`~asyncrouter.types.errors.ConfigError` when fewer than 20 rows with a prompt tell the gain.
         """
         prior = None if self.prior == NO_PRIOR else Model.load(self.prior)
         known = np.flatnonzero(~np.isnan(outcomes.gain))
-        if len(known) < LEAST_ROWS or not outcomes.prompts:
+        told = outcomes.rows(known)
+        with_prompt = sum(map(bool, told.prompts))
+        if with_prompt < LEAST_ROWS:
             raise ConfigError(
-                f"{len(known)} rows with a prompt and with scores of both models: the semantic estimator learns from "
+                f"{with_prompt} rows with a prompt and with scores of both models: the semantic estimator learns from "
                 f"{LEAST_ROWS} or more"
             )
-        outcomes = outcomes.rows(known)
-        return _Course(outcomes, prior, seed, progress).model()
+        return _Course(told, prior, seed, progress).model()
 
 
 @attrs.frozen(eq=False)
