@@ -116,3 +116,12 @@ def text_of(message: Message) -> str:
         return ""
     parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
     return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def place_asked(messages: Sequence[Any]) -> int:
+    """Return the place of the user's last message; of the last message where none is the user's, -1 without any."""
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        if isinstance(message, Mapping) and message.get("role") == "user":
+            return place
+    return len(messages) - 1

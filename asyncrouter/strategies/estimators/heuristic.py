@@ -39,7 +39,7 @@ from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies.estimators import vocabulary as words
 from asyncrouter.types import tokens
 from asyncrouter.types.decisions import Contribution, Estimate
-from asyncrouter.types.request import Request, text_of
+from asyncrouter.types.request import Request, place_asked, text_of
 
 LAST_SAMPLE = 8192
 """Characters searched at each end of the last user message."""
@@ -172,13 +172,7 @@ def _parted(messages: Sequence[Any]) -> tuple[str, list[str]]:
     if len(messages) == 1:
         return _text(messages[0]), []
     texts = [_text(message) for message in messages]
-    chosen = len(texts) - 1
-    for index in range(chosen, -1, -1):
-        message = messages[index]
-        if isinstance(message, Mapping) and message.get("role") == "user":
-            chosen = index
-            break
-    return (texts.pop(chosen) if texts else ""), texts
+    return (texts.pop(place_asked(messages)) if texts else ""), texts
 
 
 def _text(message: Any) -> str:

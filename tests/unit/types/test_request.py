@@ -10,7 +10,15 @@ from types import MappingProxyType
 import pytest
 
 from asyncrouter.types.errors import InvalidRequest
-from asyncrouter.types.request import EMPTY, Request, checked_complexity, checked_deadline, messages_of, text_of
+from asyncrouter.types.request import (
+    EMPTY,
+    Request,
+    checked_complexity,
+    checked_deadline,
+    messages_of,
+    place_asked,
+    text_of,
+)
 
 USER = {"role": "user", "content": "hi"}
 SENTINEL = "zanzibar-sentinel"
@@ -186,3 +194,19 @@ def test_a_request_has_harmless_defaults():
 )
 def test_the_text_of_a_message(message, text):
     assert text_of(message) == text
+
+
+@pytest.mark.parametrize(
+    ("roles", "place"),
+    [
+        ([], -1),
+        (["user"], 0),
+        (["system"], 0),
+        (["user", "assistant"], 0),
+        (["user", "assistant", "user", "tool"], 2),
+        (["assistant", None, 7], 2),
+    ],
+)
+def test_what_is_asked_is_the_users_last_message(roles, place):
+    messages = [{"role": role} if isinstance(role, str) else role for role in roles]
+    assert place_asked(messages) == place

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.types.request import EMPTY
 from asyncrouter_cost.budgeted import BudgetedSelector
 from asyncrouter_cost.offers import Expectations
 from asyncrouter_cost.options import OnExceeded, checked_options
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
     from asyncrouter_cost.models.estimator import ModelEstimator
     from asyncrouter_cost.models.training import ModelTrainer
 
-NOTHING: Mapping[str, float] = {}
-
 
 def cost(
     *,
     usd_per_quality: float = 0.01,
-    qualities: Mapping[str, float] = NOTHING,
+    qualities: Mapping[str, float] = EMPTY,
     difficulty: float = 4.0,
     output_tokens: int = 256,
     budgets: Sequence[Mapping[str, Any]] = (),

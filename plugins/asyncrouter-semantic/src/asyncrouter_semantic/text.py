@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from asyncrouter.types.request import text_of
+from asyncrouter.types.request import place_asked, text_of
 
 SAMPLE = 8192
 """Characters read at each end of the text."""
@@ -70,13 +70,7 @@ def conversation(messages: Sequence[Any]) -> tuple[Text, Text | None]:
     texts = [text_of(message) if isinstance(message, Mapping) else "" for message in messages]
     if not texts:
         return parse(""), None
-    chosen = len(texts) - 1
-    for index in range(chosen, -1, -1):
-        message = messages[index]
-        if isinstance(message, Mapping) and message.get("role") == "user":
-            chosen = index
-            break
-    last = texts.pop(chosen)
+    last = texts.pop(place_asked(messages))
     others = "\n".join(text for text in texts if text)
     shown = sampled(last)
     if not others:

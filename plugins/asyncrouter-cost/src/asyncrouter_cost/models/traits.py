@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asyncrouter.types.request import text_of
+from asyncrouter.types.request import place_asked, text_of
 
 Traits = npt.NDArray[np.float32]
 
@@ -31,10 +31,7 @@ COUNT = SHAPES + len(MARKS)
 
 def prompt_of(messages: Sequence[Any]) -> str:
     """Return the text of the last message of the user, or of the last message when there is none."""
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            return text_of(message)
-    return text_of(messages[-1]) if messages else ""
+    return text_of(messages[place_asked(messages)]) if messages else ""
 
 
 def traits(prompt: str) -> Traits:
