@@ -16,12 +16,14 @@ from typing import Any
 import aiohttp
 import attrs
 from canned import ANSWER
-from measuring import MESSAGES, PROMPT
+from measuring import MESSAGES, PROMPT, Call
 
 from asyncrouter import Router
+from asyncrouter.engine.decide import decide
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response, Usage
+from asyncrouter.types.trace import TraceBuilder
 
 Words = AsyncIterator[str]
 
@@ -63,6 +65,16 @@ def configuration(provider: object) -> dict[str, Any]:
 def over_http(url: str) -> dict[str, Any]:
     """Return the same, with the server at *url* behind it."""
     return configuration({"kind": "openai", "base_url": f"{url}/v1", "api_key_env": "BENCHMARK_KEY"})
+
+
+def decision_of(router: Router) -> Call:
+    """Return the decision of a call alone: estimate, filter and select."""
+
+    async def decision() -> None:
+        request, route, _ = router.enter(MESSAGES, agent=None, model=None, complexity=None, params={})
+        decide(request, route, router.fleet, TraceBuilder("", None, "chat", 0.0))
+
+    return decision
 
 
 @contextlib.asynccontextmanager

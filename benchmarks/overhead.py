@@ -15,7 +15,7 @@ import contextlib
 import gc
 from typing import Any
 
-from contestants import BARE, LIBRARIES, InstantProvider, Opening, configuration, present
+from contestants import BARE, LIBRARIES, InstantProvider, Opening, configuration, decision_of, present
 from measuring import (
     MESSAGES,
     Column,
@@ -32,8 +32,6 @@ from measuring import (
 from plotting import bars
 
 from asyncrouter import Router
-from asyncrouter.engine.decide import decide
-from asyncrouter.types.trace import TraceBuilder
 
 COLUMNS = (
     Column("concurrency", "concurrency"),
@@ -63,13 +61,8 @@ async def over_http(
 async def in_memory(rounds: int, calls: int) -> list[dict[str, Any]]:
     """Return the rows of what needs no server."""
     async with Router.from_config(configuration(InstantProvider())) as router:
-
-        async def decision() -> None:
-            request, route, _ = router.enter(MESSAGES, agent=None, model=None, complexity=None, params={})
-            decide(request, route, router.fleet, TraceBuilder("", None, "chat", 0.0))
-
         works = {
-            "asyncrouter: the decision alone": at_concurrency(decision, 1),
+            "asyncrouter: the decision alone": at_concurrency(decision_of(router), 1),
             "asyncrouter: the call in memory": at_concurrency(lambda: router.generate(MESSAGES), 1),
         }
         figures = await in_turn(works, rounds, calls)

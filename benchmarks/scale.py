@@ -15,7 +15,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from contestants import InstantProvider
+from contestants import InstantProvider, decision_of
 from measuring import (
     MESSAGES,
     Column,
@@ -30,8 +30,6 @@ from measuring import (
 from plotting import lines
 
 from asyncrouter import Router
-from asyncrouter.engine.decide import decide
-from asyncrouter.types.trace import TraceBuilder
 
 SELECTORS = ("priority", "weighted", "round_robin", "least_busy", "latency", "cost", "complexity")
 COLUMNS = (
@@ -69,11 +67,7 @@ async def opened(selector: str, count: int) -> AsyncIterator[tuple[Router, Work,
         for number in range(count):
             router.fleet[f"d{number}"].answered(chance.uniform(0.2, 2.0))
 
-        async def decision() -> None:
-            request, route, _ = router.enter(MESSAGES, agent=None, model=None, complexity=None, params={})
-            decide(request, route, router.fleet, TraceBuilder("", None, "chat", 0.0))
-
-        yield router, at_concurrency(decision, 1), at_concurrency(lambda: router.generate(MESSAGES), 1)
+        yield router, at_concurrency(decision_of(router), 1), at_concurrency(lambda: router.generate(MESSAGES), 1)
 
 
 async def measure(selector: str, counts: Sequence[int], rounds: int, calls: int) -> AsyncIterator[dict[str, Any]]:

@@ -15,13 +15,12 @@ import asyncio
 import contextlib
 import json
 import statistics
-import time
 from collections.abc import AsyncIterator
 
 import aiohttp
 import orjson
 import yarl
-from measuring import MESSAGES, Work, at_concurrency, machine, server
+from measuring import MESSAGES, Work, at_concurrency, in_turn, machine, progress, runner, server
 
 from asyncrouter.providers.exchange import Address, head_of_answer
 
@@ -65,16 +64,9 @@ async def contestants(url: str, concurrency: int) -> AsyncIterator[dict[str, Wor
 
 
 async def measure(url: str, rounds: int, calls: int, concurrency: int) -> dict[str, list[float]]:
-    """Return the CPU microseconds per call of every round, by name; the first round warms up."""
-    figures: dict[str, list[float]] = {}
+    """Return the CPU microseconds per call of every round, by name."""
     async with contestants(url, concurrency) as works:
-        for number in range(rounds + 1):
-            for name, work in works.items():
-                before = time.process_time()
-                await work(calls)
-                if number:
-                    figures.setdefault(name, []).append((time.process_time() - before) / calls * 1e6)
-    return figures
+        return await in_turn(works, rounds, calls)
 
 
 def main() -> None:
@@ -82,18 +74,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--calls", type=int, default=1920, help="calls a round and use")
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--uvloop", action="store_true", help="on uvloop, the server too")
+    parser.add_argument("--uvloop", action="store_true", help="on uvloop")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
-    if options.uvloop:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    else:
-        factory = asyncio.new_event_loop
-    with server() as url, asyncio.Runner(loop_factory=factory) as runner:
+    with server() as url, runner("uvloop" if options.uvloop else "asyncio") as run:
         address = f"{url}/v1/chat/completions"
-        figures = runner.run(measure(address, options.rounds, options.calls, options.concurrency))
+        figures = run.run(measure(address, options.rounds, options.calls, options.concurrency))
+    progress("")
     if options.json:
         print(json.dumps({"machine": machine(), "concurrency": options.concurrency, "cpu_us_per_call": figures}))
         return
