@@ -6,17 +6,20 @@ and mixes them by how much the prompt looks like each; and a forest over the tra
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from asyncrouter_semantic.forest import Forest
-from asyncrouter_semantic.ngrams import ngrams
+from asyncrouter_semantic.ngrams import known_places, ngrams
 from asyncrouter_semantic.packing import Pack
 from asyncrouter_semantic.text import Text
 from asyncrouter_semantic.traits import GROUP_NAMES, GROUP_OF, NAMES, traits
 
 Floats = npt.NDArray[np.float32]
+AnyFloats = TypeVar("AnyFloats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
 WORDING, TASK = "wording", "kind of task"
 PARTS = (WORDING, TASK, *GROUP_NAMES)
@@ -24,6 +27,7 @@ PARTS = (WORDING, TASK, *GROUP_NAMES)
 CLIP = 3.0
 """Standard deviations of a trait beyond which it counts no more in the linear view."""
 GATE_FLOOR = 1e-3
+"""What the gate says of a task at least: none is quite out of the question."""
 
 
 @attrs.frozen(eq=False)
@@ -106,8 +110,7 @@ class Head:
         worded = (sight.weights @ self.table[sight.grams]) * self.scales
         count = len(self.tasks)
         others = self.offsets[1 + count :] + worded[1 + count :] + sight.scaled @ self.slopes[:, 1 + count :]
-        likeness = np.maximum(others[:count], GATE_FLOOR) ** 2
-        likeness /= likeness.sum()
+        likeness = likeness_of(others[:count])
         mixed = np.concatenate([_ONE, likeness])
         linear, trees, offset = self.mix
         total, asked, steps = self.forest.walk(sight.traits)
@@ -125,9 +128,14 @@ class Head:
             return np.zeros(0, dtype=np.intp)
         hashes = np.sort(hashes)  # numpy.unique takes four times as long for so few
         hashes = hashes[np.concatenate([_TRUE, hashes[1:] != hashes[:-1]])]
-        found = np.minimum(np.searchsorted(self.grams, hashes), len(self.grams) - 1)
-        known: npt.NDArray[np.intp] = found[self.grams[found] == hashes]
-        return known
+        return known_places(hashes, self.grams)
+
+
+def likeness_of(said: AnyFloats) -> AnyFloats:
+    """Return how much prompts are like each task, shape (..., tasks), from what the gate says; each sums to 1."""
+    squared = np.maximum(said, GATE_FLOOR) ** 2
+    alike: AnyFloats = squared / squared.sum(axis=-1, keepdims=True)
+    return alike
 
 
 _TRUE = np.ones(1, dtype=np.bool_)

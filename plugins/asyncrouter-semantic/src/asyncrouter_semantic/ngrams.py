@@ -15,6 +15,7 @@ import numpy.typing as npt
 from asyncrouter_semantic.text import Text
 
 Hashes = npt.NDArray[np.uint32]
+Indices = npt.NDArray[np.intp]
 
 SCRAMBLE = np.uint32(0x9E3779B1)
 """2^32 divided by the golden ratio, as in Knuth's multiplicative hashing (TAOCP 3, 6.4)."""
@@ -31,6 +32,15 @@ def ngrams(text: Text) -> Hashes:
     pairs = (ones[:-1] * SCRAMBLE) ^ (ones[1:] * np.uint32(7))
     lasts = ones[text.last : min(text.asked, text.last + MOST_LAST)] ^ LAST
     return np.concatenate([ones, pairs, lasts])
+
+
+def known_places(hashes: Hashes, grams: Hashes) -> Indices:
+    """Return the places in *grams*, which are sorted, of those of *hashes* that are among them."""
+    if not len(grams):
+        return np.zeros(0, dtype=np.intp)
+    found = np.minimum(np.searchsorted(grams, hashes), len(grams) - 1)
+    known: Indices = found[grams[found] == hashes]
+    return known
 
 
 def _code(word: str) -> int:

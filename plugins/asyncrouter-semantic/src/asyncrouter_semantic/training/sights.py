@@ -11,12 +11,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from asyncrouter_semantic.head import CLIP
-from asyncrouter_semantic.ngrams import ngrams
+from asyncrouter_semantic.ngrams import known_places, ngrams
 from asyncrouter_semantic.text import parse, sampled
 from asyncrouter_semantic.traits import traits
 
 Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 TRAIT_WEIGHT = 0.06
 """What a standard deviation of a trait is in the linear view, where all grams of a prompt together have length 1.
@@ -72,18 +71,10 @@ def _sights(counted: npt.NDArray[np.float32], found: list[npt.NDArray[np.uint32]
 def _worded(found: list[npt.NDArray[np.uint32]], grams: npt.NDArray[np.uint32], rarity: npt.NDArray[np.float32]) -> Any:
     places, values, ends = [], [], [0]
     for hashes in found:
-        known = _places(grams, hashes)
+        known = known_places(hashes, grams)
         weights = rarity[known].astype(np.float64)
         length = np.sqrt(weights @ weights)
         places.append(known)
         values.append(weights / length if length else weights)
         ends.append(ends[-1] + len(known))
     return sparse.csr_matrix((np.concatenate(values), np.concatenate(places), ends), shape=(len(found), len(grams)))
-
-
-def _places(grams: npt.NDArray[np.uint32], hashes: npt.NDArray[np.uint32]) -> Indices:
-    if not len(grams):
-        return np.zeros(0, dtype=np.intp)
-    at = np.minimum(np.searchsorted(grams, hashes), len(grams) - 1)
-    known: Indices = at[grams[at] == hashes]
-    return known

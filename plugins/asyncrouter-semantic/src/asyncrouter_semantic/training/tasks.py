@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from asyncrouter_semantic.head import likeness_of
 from asyncrouter_semantic.training.linear import ridge
 
 if TYPE_CHECKING:
@@ -49,15 +50,6 @@ def find_tasks(outcomes: Outcomes, matrix: Any, folds: Indices) -> Tasks:
     return Tasks(tuple(names), of_row)
 
 
-def likeness(said: Floats) -> Floats:
-    """Return how much each row is like each task, from what the gate says; rows sum to 1."""
-    from asyncrouter_semantic.head import GATE_FLOOR
-
-    squared = np.maximum(said, GATE_FLOOR) ** 2
-    alike: Floats = squared / squared.sum(axis=1, keepdims=True)
-    return alike
-
-
 def _labels(outcomes: Outcomes) -> list[str]:
     groups: dict[str, Counter[str]] = {}
     for source, group in zip(outcomes.sources, outcomes.groups, strict=True):
@@ -78,7 +70,7 @@ def _merged(names: list[str], of_row: Indices, matrix: Any, folds: Indices) -> t
     for fold in range(FOLDS):
         learned, told = folds != fold, folds == fold
         said[told] = ridge(matrix[learned], one_hot[learned], GATE_PENALTY).predict(matrix[told])
-    confusion = one_hot.T @ likeness(said) / one_hot.sum(axis=0)[:, None]
+    confusion = one_hot.T @ likeness_of(said) / one_hot.sum(axis=0)[:, None]
     root = list(range(len(names)))
     for one in range(len(names)):
         for other in range(one):

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from asyncrouter_semantic.head import likeness_of
 from asyncrouter_semantic.packing import Pack
 from asyncrouter_semantic.training.boosting import Bins, Trees, boost
 from asyncrouter_semantic.training.linear import Ridge, ridge
 from asyncrouter_semantic.training.sights import TRAIT_WEIGHT, Sights
-from asyncrouter_semantic.training.tasks import GATE_PENALTY, Tasks, likeness
+from asyncrouter_semantic.training.tasks import GATE_PENALTY, Tasks
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -40,7 +41,7 @@ class View:
     def predict(self, sights: Sights, rows: Indices) -> Floats:
         """Return what the linear view, the forest and the ease say of *rows*, shape (rows, 3)."""
         matrix = sights.matrix[rows]
-        said = self.linear.predict(_by_task(matrix, likeness(self.gate.predict(matrix))))[:, 0]
+        said = self.linear.predict(_by_task(matrix, likeness_of(self.gate.predict(matrix))))[:, 0]
         return np.column_stack([said, self.trees.predict(sights.traits[rows]), self.ease.predict(matrix)[:, 0]])
 
     def pack(self, sights: Sights, mix: Floats) -> Pack:
