@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,7 +13,6 @@ from asyncrouter.config.schema import ProviderSettings, StrategySpec
 from asyncrouter.engine.extras import Layer
 from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.route import Hedge, Route, make_route
-from asyncrouter.engine.shadow import Shadow
 from asyncrouter.hooks.manager import HookManager, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
 from asyncrouter.hooks.registry import Kind, Registry
@@ -21,11 +20,14 @@ from asyncrouter.providers.base import Provider
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.hedges import HedgeBudget, Paces
 from asyncrouter.state.shadows import ShadowBudget
-from asyncrouter.strategies.affinity.affinity import SessionAffinity
 from asyncrouter.strategies.selectors.parallel import in_parallel
 from asyncrouter.types.deployments import ShadowSettings
 from asyncrouter.types.errors import ConfigError, ConfigFault, PluginContractError
 from asyncrouter.version import VERSION
+
+if TYPE_CHECKING:  # most configurations have neither: they are imported where one asks for them
+    from asyncrouter.engine.shadow import Shadow
+    from asyncrouter.strategies.affinity.affinity import SessionAffinity
 
 BUILTIN_MODULES = (
     "asyncrouter.strategies.builtin",
@@ -191,15 +193,20 @@ class Assembler:
 
     def _bind_shadow(self, plan: GroupPlan, route: Route) -> None:
         """Let the shadow of *plan*, if it has one, go on with the hooks of *route*."""
-        shadow = next((one.instance for one in self.strategies(plan) if isinstance(one.instance, Shadow)), None)
-        if shadow is not None:
-            self._fleet.add((shadow.deployment,))
-            self._fleet.shadows[plan.group.name] = self.shadow_budgets[plan.group.name]
-            alone = attrs.evolve(plan.group, deployments=(shadow.deployment,))
-            shadow.bind(route, make_route(alone, route.pipeline, self.providers, self.in_flight))
+        if plan.shadow is None:
+            return
+        from asyncrouter.engine.shadow import Shadow
+
+        (shadow,) = [one.instance for one in self.strategies(plan) if isinstance(one.instance, Shadow)]
+        self._fleet.add((shadow.deployment,))
+        self._fleet.shadows[plan.group.name] = self.shadow_budgets[plan.group.name]
+        alone = attrs.evolve(plan.group, deployments=(shadow.deployment,))
+        shadow.bind(route, make_route(alone, route.pipeline, self.providers, self.in_flight))
 
     def _shadow(self, plan: GroupPlan, settings: ShadowSettings) -> Shadow:
         """Return a shadow for *plan*; the budget is that of the group, in other versions and for its agents too."""
+        from asyncrouter.engine.shadow import Shadow
+
         deployment = self.catalogue.deployments[settings.deployment]
         if settings.usd_per_hour is not None and deployment.price is None:
             problem = f"the price of {deployment.name} is not known"
@@ -231,6 +238,8 @@ class Assembler:
         """Return the affinity of *plan*, the same for each of its routes, and in another version that says the same."""
         if plan.affinity is None:
             return None
+        from asyncrouter.strategies.affinity.affinity import SessionAffinity
+
         deployments = {one.name: one for one in plan.group.deployments}
         known = self.affinities.get(plan.path)
         if known is None or known.settings != plan.affinity or known.deployments != deployments:
@@ -266,7 +275,8 @@ class Assembler:
         names: set[str] = set()
         if plan.shadow is not None:  # first, so that it is the innermost around a request
             try:
-                yield NamedPlugin(Shadow.name, self._shadow(plan, plan.shadow))
+                shadow = self._shadow(plan, plan.shadow)
+                yield NamedPlugin(shadow.name, shadow)
             except ConfigError as error:
                 faults.extend(error.faults)
         for kind, key, spec in specs:

@@ -347,3 +347,8 @@ def test_importing_the_package_loads_nothing_of_it_and_nobody_elses():
 
 def test_everything_public_together_loads_nothing_that_is_lazy():
     assert not loaded_by("from asyncrouter import *") & {"aiohttp", "structlog", "click", "rich", "matplotlib"}
+
+
+def test_shadows_and_affinity_are_loaded_where_a_configuration_asks_for_them():
+    lazy = {"asyncrouter.engine.shadow", "asyncrouter.strategies.affinity.affinity"}
+    assert not loaded_by("from asyncrouter import Router") & lazy
