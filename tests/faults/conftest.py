@@ -37,6 +37,7 @@ import logging
 
 import faulted
 import pytest
+import walled
 
 from asyncrouter.telemetry.log import LogObserver
 from asyncrouter.testing import virtual_backend
@@ -72,7 +73,7 @@ def faults(sinks):
 @pytest.fixture
 def wall(sinks):
     """Enter a router over sockets, in real time; see the module."""
-    return functools.partial(_logged, faulted.wall, sinks)
+    return functools.partial(_logged, walled.wall, sinks)
 
 
 def _logged(enter, sinks, *script, **settings):

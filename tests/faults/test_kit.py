@@ -9,6 +9,7 @@ import attrs
 import faulted
 import invariants
 import pytest
+import walled
 from routed import KEY, PROMPT, RawStreams, delta
 
 from asyncrouter import AllAttemptsFailed, ServerError, StreamInterrupted, hookimpl
@@ -179,7 +180,7 @@ async def test_i6_an_answer_cut_on_the_wire(wall):
 
 @pytest.mark.parametrize("script", [Reset(), Sse([chunk({"content": "half"})], done=False), Http(content_length=7)])
 def test_i6_scripts_that_cut(script):
-    assert faulted.whole_text(script) is faulted.CUT
+    assert walled.whole_text(script) is walled.CUT
 
 
 @pytest.mark.parametrize("sentinel", [PROMPT, KEY])
