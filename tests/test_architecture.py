@@ -1,442 +1,39 @@
 """The architecture, read off the syntax trees: floors, who may import what, sizes, documentation, no shared state.
 
-Each rule is a function of a path and its source that returns what is wrong; ``SAMPLES`` holds for each at least one
-source that it must find fault with, and one that it must let pass.
+Each rule (``tests/support/import_rules.py``, ``tests/support/source_rules.py``) is a function of a path and its source
+that returns what is wrong; ``SAMPLES`` holds for each at least one source that it must find fault with, and one that it
+must let pass.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-import re
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import attrs
 import pytest
-
-ROOT = Path(__file__).parents[1]
-PACKAGE = "asyncrouter"
-
-FLOORS = {
-    "types": 0,
-    "version": 0,
-    "hooks": 1,
-    "config": 1,
-    "providers": 1,
-    "state": 1,
-    "strategies": 2,
-    "engine": 2,
-    "assembler": 3,
-    "versions": 3,
-    "calls": 3,
-    "routed_stream": 3,
-    "router": 3,
-    "sync": 4,
-    "manager": 4,
-    "container": 4,
-    "backoff": 4,
-    "__init__": 4,
-}
-"""The floor of each module or folder of the package; a new one is decided here."""
-WINGS = frozenset({"telemetry", "gateway", "lab", "cli", "integrations", "testing", "examples", "__main__"})
-TOP = max(FLOORS.values())
-
-ONLY_IN = {
-    "pluggy": ("asyncrouter/hooks/",),
-    "structlog": ("asyncrouter/telemetry/",),
-    "aiohttp": ("asyncrouter/providers/", "asyncrouter/testing/"),
-    "yarl": ("asyncrouter/providers/",),
-    "dependency_injector": ("asyncrouter/container.py",),
-    "cattrs": ("asyncrouter/config/",),
-    "yaml": ("asyncrouter/config/",),
-    "click": ("asyncrouter/cli/", "asyncrouter/examples/"),
-    "rich": ("asyncrouter/cli/", "asyncrouter/examples/"),
-    "matplotlib": ("asyncrouter/examples/", "asyncrouter/lab/"),
-    "numpy": ("asyncrouter/lab/", "plugins/"),
-    "pyarrow": ("asyncrouter/lab/outcomes/",),
-    "scipy": ("asyncrouter/lab/calibration/", "plugins/asyncrouter-semantic/src/asyncrouter_semantic/training/"),
-    "xllamacpp": ("plugins/",),
-    "jsonschema": ("plugins/",),
-    "referencing": ("plugins/",),
-    "orjson": ("asyncrouter/providers/",),
-    "trio": ("asyncrouter/engine/apart.py",),
-    "genai_prices": ("asyncrouter/config/",),
-    "pytest": ("asyncrouter/testing/",),
-}
-"""Third-party modules, and the only places that may import them."""
-EVERYWHERE = frozenset({"attrs", "anyio"})
-"""Third-party modules that any floor above the first may import; attrs the first one too."""
-HTTP = ("asyncrouter/providers/transport.py", "asyncrouter/providers/exchange.py", "asyncrouter/providers/failures.py")
-HEAVY = {
-    "aiohttp": HTTP,
-    "yarl": HTTP,
-    "structlog": ("asyncrouter/telemetry/log.py",),
-    "cattrs": ("asyncrouter/config/structure.py",),
-    "matplotlib": (),
-    "genai_prices": (),
-    "yaml": (),
-    "trio": (),
-}
-"""What is imported when it is needed, inside functions; some modules may do so at their top, if imported that way."""
-GATES = frozenset(gate for gates in HEAVY.values() for gate in gates)
-
-FOR_PLUGINS = (
-    "asyncrouter", "asyncrouter.types", "asyncrouter.hooks", "asyncrouter.providers", "asyncrouter.lab.outcomes",
-)  # fmt: skip
-PUBLISHED = {
-    "strategies": ("asyncrouter.types", "asyncrouter.hooks", "asyncrouter.strategies"),
-    "telemetry": ("asyncrouter.types", "asyncrouter.hooks", "asyncrouter.telemetry"),
-    "plugins": FOR_PLUGINS,
-    "plugins' tests": (*FOR_PLUGINS, "asyncrouter.testing"),
-}
-"""What plugins may import of the package; built-ins are plugins."""
-
-CLOCKS_AND_DICE = {
-    "time": {"sleep", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"},
-    "random": {"random", "uniform", "randint", "randrange", "choice", "choices", "shuffle", "sample", "gauss", "seed"},
-    "datetime": {"now", "utcnow", "today"},
-    "secrets": {"token_hex", "token_bytes", "token_urlsafe", "randbelow", "choice"},
-    "uuid": {"uuid1", "uuid4"},
-}
-"""Functions that look at the clock, wait, or throw dice: floors 0 to 2 are handed a clock and a ``Random`` instead."""
-ALLOWED = {
-    ("asyncrouter/engine/clock.py", "time.monotonic"): "it is the clock",
-    ("asyncrouter/providers/openai_compatible.py", "time.time"): "a Retry-After date is told in wall-clock time",
-}
-
-CONTAINERS = frozenset(
-    {"dict", "list", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict", "ChainMap", "SimpleQueue"}
-    | {"WeakKeyDictionary", "WeakValueDictionary", "WeakSet", "ContextVar", "local"}
+from import_rules import (
+    FLOORS,
+    GATES,
+    HEAVY,
+    ONLY_IN,
+    WINGS,
+    built_ins_are_plugins,
+    dynamic_imports,
+    engine_and_strategies,
+    floors,
+    heavy_is_lazy,
+    the_kit_is_for_tests,
+    third_parties,
 )
-MUTATORS = frozenset(
-    {"append", "appendleft", "extend", "insert", "pop", "popleft", "popitem", "remove", "discard", "clear", "update"}
-    | {"add", "setdefault", "sort", "reverse", "__setitem__", "__delitem__"}
+from source_rules import (
+    ALLOWED,
+    clocks_and_dice,
+    documented,
+    injected_time_and_chance,
+    no_shared_state,
+    no_unfinished_business,
+    sizes,
 )
-
-LONGEST_MODULE = 400
-LONGEST_FUNCTION = 60
-
-
-# ------------------------------------------------------------------ reading sources
-
-
-@attrs.frozen
-class Imported:
-    """One imported module, as far as it can be named; ``lazily``: inside a function, or for type checkers only."""
-
-    module: str
-    line: int
-    lazily: bool
-
-
-@functools.cache
-def parsed(source: str) -> ast.Module:
-    return ast.parse(source)
-
-
-@functools.cache
-def imports(path: str, source: str) -> tuple[Imported, ...]:
-    return tuple(_imports(path, parsed(source), lazily=False))
-
-
-def _imports(path: str, node: ast.AST, *, lazily: bool) -> Iterator[Imported]:
-    if isinstance(node, ast.Import):
-        yield from (Imported(alias.name, node.lineno, lazily) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        base = node.module or ""
-        if node.level:
-            folder = path.removesuffix(".py").removesuffix("/__init__").split("/")
-            kept = folder[: len(folder) - node.level + path.endswith("/__init__.py")]
-            base = ".".join([*kept, *([base] if base else [])])
-        yield from (Imported(_named(base, alias.name), node.lineno, lazily) for alias in node.names)
-    for child in ast.iter_child_nodes(node):
-        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _is_type_checking(node, child)
-        yield from _imports(path, child, lazily=lazily or inside)
-
-
-def _is_type_checking(node: ast.AST, child: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and child in node.body
-
-
-def _named(base: str, name: str) -> str:
-    """Return the module that ``from base import name`` loads: a module called *name* is one itself."""
-    inner = f"{base}.{name}"
-    return inner if inner == "aiohttp.web" or (base.startswith(PACKAGE) and _is_module(inner)) else base
-
-
-@functools.cache
-def _is_module(name: str) -> bool:
-    place = ROOT.joinpath(*name.split("."))
-    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
-
-
-def part(module: str) -> str:
-    """Return the module or folder of the package that *module* is, or is in."""
-    steps = module.split(".")
-    return steps[1] if len(steps) > 1 else "__init__"
-
-
-def part_of(path: str) -> str:
-    steps = path.removesuffix(".py").split("/")
-    return steps[1] if steps[0] == PACKAGE else "plugins"
-
-
-def is_ours(module: str) -> bool:
-    return module.split(".", maxsplit=1)[0] == PACKAGE
-
-
-def under(module: str, packages: tuple[str, ...]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
-
-
-# ------------------------------------------------------------------ who may import what
-
-
-def floors(path: str, source: str) -> list[str]:
-    """A module imports from its own floor or lower; wings are imported by users, doors and wings only."""
-    if not path.startswith(f"{PACKAGE}/"):
-        return []
-    here = part_of(path)
-    if here in WINGS:
-        return []
-    if here not in FLOORS:
-        return [f"{here}: a new part of the package; decide its floor in FLOORS, or make it a wing"]
-    faults = []
-    for one in imports(path, source):
-        there = part(one.module) if is_ours(one.module) else None
-        if there in WINGS and FLOORS[here] < TOP:
-            faults.append(f"line {one.line}: floor {FLOORS[here]} imports the wing {there}")
-        elif there is not None and FLOORS.get(there, 0) > FLOORS[here]:
-            faults.append(f"line {one.line}: floor {FLOORS[here]} imports {one.module} of floor {FLOORS[there]}")
-    return faults
-
-
-def engine_and_strategies(path: str, source: str) -> list[str]:
-    """The engine knows hooks, not strategies; strategies know no engine, state, provider or configuration."""
-    forbidden = {
-        "engine": ("asyncrouter.strategies",),
-        "state": ("asyncrouter.config", "asyncrouter.providers", "asyncrouter.hooks"),
-        "hooks": ("asyncrouter.config", "asyncrouter.providers", "asyncrouter.state"),
-    }.get(part_of(path), ())
-    return [f"line {one.line}: imports {one.module}" for one in imports(path, source) if under(one.module, forbidden)]
-
-
-def built_ins_are_plugins(path: str, source: str) -> list[str]:
-    """Strategies, observers and plugins import only what a stranger's plugin may."""
-    published = PUBLISHED.get("plugins' tests" if "/tests/" in path else part_of(path))
-    return [
-        f"line {one.line}: imports {one.module}, which is not published to plugins"
-        for one in imports(path, source)
-        if published is not None and is_ours(one.module) and not _is_published(one.module, published)
-    ]
-
-
-def _is_published(module: str, published: tuple[str, ...]) -> bool:
-    """Whether *published* holds *module* or a package around it; the package as such is its public names only."""
-    return module in published or under(module, tuple(one for one in published if one != PACKAGE))
-
-
-def the_kit_is_for_tests(path: str, source: str) -> list[str]:
-    """Nothing but tests and the kit itself imports the test kit, save the simulator for its virtual clock."""
-    if path.startswith(f"{PACKAGE}/testing/") or "/tests/" in path:
-        return []
-    allowed = {"asyncrouter.testing.clock"} if path.startswith(f"{PACKAGE}/lab/") else set()
-    return [
-        f"line {one.line}: imports {one.module}"
-        for one in imports(path, source)
-        if under(one.module, ("asyncrouter.testing",)) and one.module not in allowed
-    ]
-
-
-def third_parties(path: str, source: str) -> list[str]:
-    """Each third-party module is imported in its own places; the first floor knows the standard library and attrs."""
-    faults = []
-    for one in imports(path, source):
-        top = one.module.split(".", maxsplit=1)[0]
-        if top in sys.stdlib_module_names or top.startswith(PACKAGE):
-            continue
-        if top in EVERYWHERE:
-            if part_of(path) == "types" and top != "attrs":
-                faults.append(f"line {one.line}: imports {top}; the first floor knows attrs only")
-        elif top not in ONLY_IN:
-            faults.append(f"line {one.line}: imports {top}; decide its places in ONLY_IN")
-        elif not path.startswith(ONLY_IN[top]):
-            faults.append(f"line {one.line}: imports {top}, which belongs to {' and '.join(ONLY_IN[top])}")
-        elif top == "aiohttp" and not path.startswith("asyncrouter/providers/") and one.module != "aiohttp.web":
-            faults.append(f"line {one.line}: imports {one.module}; outside of providers only aiohttp.web")
-    return faults
-
-
-def heavy_is_lazy(path: str, source: str) -> list[str]:
-    """What takes long to import is imported inside functions, and so are the modules that import it at their top."""
-    heavy = {name for name, gates in HEAVY.items() if path not in gates}
-    gates = set() if path in GATES else {gate.removesuffix(".py").replace("/", ".") for gate in GATES}
-    return [
-        f"line {one.line}: imports {one.module} at the top; import it inside the function that needs it"
-        for one in imports(path, source)
-        if not one.lazily
-        and (one.module in gates or one.module.split(".", maxsplit=1)[0] in heavy)
-        and path.startswith(f"{PACKAGE}/")
-    ]
-
-
-def dynamic_imports(path: str, source: str) -> list[str]:
-    """Modules are imported by name in three places only: the two lazy surfaces, and the assembler for the built-ins."""
-    if path in {"asyncrouter/__init__.py", "asyncrouter/testing/__init__.py", "asyncrouter/assembler.py"}:
-        return []
-    return [
-        f"line {node.lineno}: {ast.unparse(node.func)}()"
-        for node in ast.walk(parsed(source))
-        if isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func))
-    ]
-
-
-# ------------------------------------------------------------------ state, clocks, dice
-
-
-def no_shared_state(path: str, source: str) -> list[str]:
-    """No module-level or class-level container is a variable, and no function changes one, or rebinds a global."""
-    tree = parsed(source)
-    faults = []
-    containers: set[str] = set()
-    for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
-        for name, value, line in _assignments(scope):
-            if not _is_container(value):
-                continue
-            if scope is tree:
-                containers.add(name)
-            if not re.fullmatch(r"_*[A-Z][A-Z0-9_]*|__all__|__slots__", name) and not _is_class_var(scope, name):
-                faults.append(f"line {line}: {name} is a container that all share; make it a constant or an attribute")
-    for function in (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
-        faults += _changes(function, containers, path)
-    return faults
-
-
-def _assignments(scope: ast.AST) -> Iterator[tuple[str, ast.expr, int]]:
-    for node in scope.body:  # type: ignore[attr-defined]
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value = getattr(node, "value", None)
-        for target in targets:
-            if isinstance(target, ast.Name) and value is not None:
-                yield target.id, value, node.lineno
-
-
-def _is_container(value: ast.expr) -> bool:
-    if isinstance(value, (ast.Dict, ast.List, ast.Set, ast.DictComp, ast.ListComp, ast.SetComp)):
-        return True
-    name = ast.unparse(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
-    return name in CONTAINERS
-
-
-def _is_class_var(scope: ast.AST, name: str) -> bool:
-    return isinstance(scope, ast.ClassDef) and any(
-        isinstance(node, ast.AnnAssign)
-        and getattr(node.target, "id", None) == name
-        and re.match(r"ClassVar\[(Mapping|Sequence|frozenset|tuple)\b", ast.unparse(node.annotation))
-        for node in scope.body
-    )
-
-
-def _changes(function: ast.FunctionDef | ast.AsyncFunctionDef, containers: set[str], path: str) -> Iterator[str]:
-    local = _locals(function)
-    for node in ast.walk(function):
-        if isinstance(node, ast.Global):
-            yield f"line {node.lineno}: global {', '.join(node.names)}"
-        changed: list[ast.expr] = []
-        if isinstance(node, (ast.Assign, ast.Delete)):
-            changed = [target.value for target in node.targets if isinstance(target, ast.Subscript)]
-        elif isinstance(node, ast.AugAssign):
-            changed = [node.target.value if isinstance(node.target, ast.Subscript) else node.target]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
-            changed = [node.func.value]
-        for one in changed:
-            if isinstance(one, ast.Name) and one.id in containers - local:
-                yield f"line {node.lineno}: changes the module's {one.id}"
-            if ast.unparse(one) == "globals()" and path != "asyncrouter/__init__.py":
-                yield f"line {node.lineno}: changes the module's globals()"
-
-
-def _locals(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    arguments = function.args
-    names = {one.arg for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}
-    names |= {one.arg for one in (arguments.vararg, arguments.kwarg) if one is not None}
-    return names | {
-        node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-
-
-def injected_time_and_chance(path: str, source: str) -> list[str]:
-    """Floors 0 to 2 are handed their clock and their random numbers."""
-    if not path.startswith(f"{PACKAGE}/") or FLOORS.get(part_of(path), TOP) > 2:
-        return []
-    return [
-        f"line {line}: {name}; take the time and random numbers as arguments"
-        for line, name in clocks_and_dice(path, source)
-        if (path, name) not in ALLOWED
-    ]
-
-
-def clocks_and_dice(path: str, source: str) -> list[tuple[int, str]]:
-    """Return every use of :data:`CLOCKS_AND_DICE` in *source*, by line."""
-    tree = parsed(source)
-    modules = {one.module for one in imports(path, source)} & set(CLOCKS_AND_DICE)
-    shadowed = {name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-                for name in _locals(node)}  # fmt: skip
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in CLOCKS_AND_DICE:
-            names = [alias.name for alias in node.names if alias.name in CLOCKS_AND_DICE[node.module]]
-            found += [(node.lineno, f"{node.module}.{name}") for name in names]
-        elif isinstance(node, ast.Attribute):
-            module = ast.unparse(node.value).partition(".")[0]
-            if module in modules and node.attr in CLOCKS_AND_DICE[module] and module not in shadowed:
-                found.append((node.lineno, f"{module}.{node.attr}"))
-    return found
-
-
-# ------------------------------------------------------------------ sizes and words
-
-
-def sizes(path: str, source: str) -> list[str]:
-    """No module is over 400 lines long, no function over 60."""
-    lines = source.count("\n") + 1
-    faults = [f"{lines - 1} lines; make it a folder"] if lines - 1 > LONGEST_MODULE else []
-    for node in ast.walk(parsed(source)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > LONGEST_FUNCTION:
-                faults.append(f"line {node.lineno}: {node.name} has {length} lines")
-    return faults
-
-
-def documented(path: str, source: str) -> list[str]:
-    """Every module and every public name has a docstring."""
-    tree = parsed(source)
-    faults = [] if ast.get_docstring(tree) or not source.strip() else ["the module has no docstring"]
-    return faults + [f"line {node.lineno}: {node.name} has no docstring" for node in _public(tree)
-                     if not ast.get_docstring(node)]  # fmt: skip
-
-
-def _public(scope: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    for node in scope.body:
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or node.name.startswith("_"):
-            continue
-        marks = {ast.unparse(mark) for mark in node.decorator_list}
-        if "overload" not in marks and not any(mark.endswith((".validator", ".default", ".setter")) for mark in marks):
-            yield node
-        if isinstance(node, ast.ClassDef):
-            yield from _public(node)
-
-
-def no_unfinished_business(path: str, source: str) -> list[str]:
-    """Nothing is left to be done later."""
-    words = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-    return [
-        f"line {number}: {line.strip()}" for number, line in enumerate(source.splitlines(), 1) if words.search(line)
-    ]
-
+from sources import PACKAGE, ROOT, files, imports, part_of
 
 Rule = Callable[[str, str], list[str]]
 RULES: tuple[Rule, ...] = (
@@ -458,11 +55,6 @@ OUTSIDE = (built_ins_are_plugins, no_unfinished_business)
 
 
 # ------------------------------------------------------------------ the sources, held against the rules
-
-
-def files() -> list[str]:
-    found = [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
-    return sorted(file.relative_to(ROOT).as_posix() for file in found if ".venv" not in file.parts)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -504,6 +96,7 @@ def test_every_gate_is_one(gate):
 
 
 # ------------------------------------------------------------------ the rules, held against samples
+
 
 ENGINE, STRATEGY = "asyncrouter/engine/loop.py", "asyncrouter/strategies/filters/tags.py"
 PLUGIN = "plugins/asyncrouter-word/src/asyncrouter_word/__init__.py"
