@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from asyncrouter import ModelManager
 
 NOTHING = {
@@ -17,10 +15,6 @@ NOTHING = {
     "output_tokens": 0,
     "cost_usd": 0.0,
 }
-
-
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "asyncrouter"]
 
 
 def upstream(provider, *more, **tables):

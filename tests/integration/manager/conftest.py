@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from two_models import threads
+from sync_routers import loop_threads as threads
 
 from asyncrouter.testing import FakeProvider, Reply
 

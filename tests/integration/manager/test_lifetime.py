@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from two_models import NOTHING, metrics, threads, two_models
+from sync_routers import loop_threads as threads
+from two_models import NOTHING, metrics, two_models
 
 from asyncrouter import InvalidRequest
 from asyncrouter.testing import FakeProvider, Hang, Reply

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from two_models import HARD, NOTHING, grouped, metrics, threads, upstream
+from sync_routers import loop_threads as threads
+from two_models import HARD, NOTHING, grouped, metrics, upstream
 
 from asyncrouter import (
     AllAttemptsFailed,

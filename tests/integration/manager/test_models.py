@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from two_models import HARD, NOTHING, grouped, metrics, threads, two_models
+from sync_routers import loop_threads as threads
+from two_models import HARD, NOTHING, grouped, metrics, two_models
 
 from asyncrouter import (
     AllAttemptsFailed,
