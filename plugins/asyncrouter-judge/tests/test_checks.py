@@ -249,12 +249,17 @@ def test_wrong_options_are_told(options, fault):
         Registry().make("judge", "judge", options, "groups.chat.judge")
 
 
-def test_it_stays_linear():
-    for text in (
-        "a" * 1_000_000,
-        "ab " * 300_000,
-        json.dumps(["x"] * 200_000),
-        "I can " * 200_000,
-        "ich kann " * 100_000,
-    ):
-        judged(answered(text), asked(response_format=JSON_SCHEMA))
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a" * 1_000_000, "no JSON, which was asked for; 100% of it is repeated"),
+        ("ab " * 300_000, "no JSON, which was asked for; 100% of it is repeated"),
+        (json.dumps(["x"] * 200_000), 'JSON that breaks the schema: "type"; 100% of it is repeated'),
+        ("I can " * 200_000, "100% of it is repeated"),
+        ("ich kann " * 100_000, "no JSON, which was asked for; 100% of it is repeated"),
+    ],
+    ids=["one word", "short words", "JSON", "too long to be parsed", "German"],
+)
+def test_a_megabyte_is_judged_as_a_page_is(text, reason):
+    """Whatever took the square of its length would still be at it tomorrow."""
+    assert judged(answered(text), asked(response_format=JSON_SCHEMA)).reason == reason
