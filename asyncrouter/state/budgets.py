@@ -68,25 +68,21 @@ class RetryBudget:
         most = max(self._floor, alone) if first <= 1 else self._floor
         return most - self._vain(now, answered_at) + ROUNDING
 
-    def allows(self, now: float, answered_at: float = ALWAYS, alone: int = 0) -> bool:
-        """Tell whether one more extra attempt would be allowed now; the arguments are those of :meth:`floor_left`."""
-        return self.share_left(now) >= 1.0 or self.floor_left(now, answered_at, alone) >= 1.0
-
     def wait_s(self, now: float, answered_at: float = ALWAYS, alone: int = 0) -> float:
         """Return after how many seconds the floor may allow one more; infinite when that is not a matter of time.
 
-        0 is no promise: another extra attempt may have to end first.
+        The arguments are those of :meth:`floor_left`.  0 is no promise: another extra attempt may have to end first.
         """
         if self._attempts.totals(now)[1] >= self._floor * TTL_S:  # without a floor: never
             return NEVER_S
         return max(0.0, 1.0 - self.floor_left(now, answered_at, alone)) * GIVEN_BACK_S
 
-    def draw(self, now: float, answered_at: float = ALWAYS, *, shared: bool | None = None) -> None:
+    def draw(self, now: float, answered_at: float, *, shared: bool) -> None:
         """Count one extra attempt, allowed or not; it must be handed back when it ends.
 
-        *shared*: whether the share is to pay for it; by default, when it can.
+        *answered_at*: when anybody last answered.  *shared*: whether the share pays for it, or else the floor.
         """
-        if not (self.share_left(now) >= 1.0 if shared is None else shared):
+        if not shared:
             self._in_vain = self._vain(now, answered_at) + 1.0
             self._drawn_at = now
         self._extra_in_flight += 1

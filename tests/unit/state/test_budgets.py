@@ -13,11 +13,21 @@ from asyncrouter.state.budgets import GIVEN_BACK_S, TTL_S, RetryBudget
 NEVER = float("-inf")
 
 
+def allows(budget, now, answered_at=NEVER, alone=0):
+    """Whether one more is allowed: by the share, or by the floor."""
+    return max(budget.share_left(now), budget.floor_left(now, answered_at, alone)) >= 1.0
+
+
+def draw(budget, now, answered_at=NEVER):
+    """Count one, allowed or not, for which the share pays where it can."""
+    budget.draw(now, answered_at, shared=budget.share_left(now) >= 1.0)
+
+
 def withdraw(budget, now, answered_at=math.inf, alone=0):
     """Do what an extra attempt does: ask, and count it where it is allowed.  By default somebody always answers."""
-    allowed = budget.allows(now, answered_at, alone)
+    allowed = allows(budget, now, answered_at, alone)
     if allowed:
-        budget.draw(now, answered_at)
+        draw(budget, now, answered_at)
     return allowed
 
 
@@ -36,7 +46,7 @@ def test_the_share_allows_n_times_p(share, firsts):
     for _ in range(firsts):
         budget.first_attempt(50.0)
     assert granted(budget, 50.0) == pytest.approx(math.floor(share * firsts), abs=1)
-    assert not budget.allows(50.0)
+    assert not allows(budget, 50.0)
 
 
 @pytest.mark.parametrize("floor", [0, 1, 3])
@@ -62,8 +72,8 @@ def test_the_share_counts_beside_the_floor():
 def test_a_first_attempt_counts_for_its_time_to_live():
     budget = RetryBudget(1.0, floor=0)
     budget.first_attempt(100.0)
-    assert budget.allows(100.0 + TTL_S)
-    assert not budget.allows(100.0 + TTL_S * 1.11)
+    assert allows(budget, 100.0 + TTL_S)
+    assert not allows(budget, 100.0 + TTL_S * 1.11)
 
 
 def test_what_was_withdrawn_is_forgotten_too():
@@ -85,7 +95,7 @@ def test_a_refusal_takes_nothing():
 
 def test_asking_takes_nothing():
     budget = RetryBudget(0.2, floor=1)
-    assert all(budget.allows(0.0) for _ in range(10))
+    assert all(allows(budget, 0.0) for _ in range(10))
     assert withdraw(budget, 0.0)
 
 
@@ -139,12 +149,12 @@ def test_attempts_that_fail_at_once_do_not_slip_under_the_floor(rate):
 def test_an_attempt_may_be_counted_that_is_not_allowed_and_keeps_others_back():
     budget = RetryBudget(0.2, floor=1)
     for _ in range(3):
-        budget.draw(0.0)
+        draw(budget, 0.0)
     for _ in range(2):
         budget.hand_back()
-    assert not budget.allows(0.0, math.inf)
+    assert not allows(budget, 0.0, math.inf)
     budget.hand_back()
-    assert budget.allows(0.0, math.inf)
+    assert allows(budget, 0.0, math.inf)
 
 
 def test_the_demand_is_that_of_the_last_seconds():
@@ -152,7 +162,7 @@ def test_the_demand_is_that_of_the_last_seconds():
     assert budget.demand(0.0) == 0.0
     for _ in range(50):
         budget.first_attempt(1.0)
-    budget.draw(1.0)
+    draw(budget, 1.0)
     assert budget.demand(2.0) == 50 / TTL_S
     assert budget.demand(1.0 + 1.2 * TTL_S) == 0.0
 
@@ -211,7 +221,7 @@ def test_while_nobody_answers_the_floor_allows_one_in_two_seconds():
 def test_an_answer_makes_the_floor_whole():
     budget = RetryBudget(0.2, floor=3)
     assert in_vain(budget, 5.0) == 3
-    assert not budget.allows(6.0, 4.9)
+    assert not allows(budget, 6.0, 4.9)
     assert budget.wait_s(6.0, 4.9) > 0.0
     assert budget.wait_s(6.0, 5.5) == 0.0
     assert in_vain(budget, 6.0, answered_at=5.5) == 3
@@ -248,7 +258,7 @@ def test_what_another_budget_has_allowed_counts_for_the_share_alone():
 def test_what_is_no_matter_of_time_is_not_waited_for(floor):
     budget = RetryBudget(0.0, floor)
     for _ in range(10):
-        budget.draw(0.0)
+        draw(budget, 0.0)
         budget.hand_back()
     assert budget.wait_s(0.0) == math.inf
     assert budget.has_floor == bool(floor)
@@ -271,6 +281,6 @@ def test_an_answer_at_the_moment_of_the_attempt_is_one():
 @pytest.mark.parametrize(("shared", "left"), [(True, 3), (False, 2)])
 def test_who_pays_may_be_told(shared, left):
     budget = RetryBudget(0.2, floor=3)
-    budget.draw(0.0, shared=shared)
+    budget.draw(0.0, NEVER, shared=shared)
     budget.hand_back()
     assert in_vain(budget, 0.0) == left
