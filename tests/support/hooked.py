@@ -12,6 +12,19 @@ def plugin(hook, function):
     return kind()
 
 
+class Cache:
+    """Gives the first answer to every request, without asking anybody again."""
+
+    def __init__(self):
+        self.answer = None
+
+    @hookimpl
+    async def asyncrouter_around_request(self, call, request):
+        """Ask once."""
+        self.answer = self.answer or await call(request)
+        return self.answer
+
+
 async def ask(router, streamed):
     """Return the answer of a plain or of a streamed call."""
     if not streamed:

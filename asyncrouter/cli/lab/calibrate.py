@@ -55,7 +55,8 @@ def calibrate(
     goals = {goal: value for goal, value in wanted.items() if value is not None}
     if len(goals) != 1:
         raise click.UsageError("give one of --strong-share, --spend, --quality and --loss")
-    if check and not goals.keys() & {"quality", "loss"}:
+    ((goal, value),) = goals.items()
+    if check and goal not in {"quality", "loss"}:
         raise click.UsageError("--check needs --quality or --loss: only these promise something")
     check_lab()
     from asyncrouter.lab.calibration.checking import check as check_floor
@@ -66,12 +67,16 @@ def calibrate(
     with telling(as_json=as_json), bars() as bar:
         estimator = find_estimator(name)
         reading = Reading(strong=strong, weak=weak, prices=prices)
-        needs_outcomes = "strong_share" not in goals
-        rows = rows_of(files, estimator, reading, bar("scoring")) if needs_outcomes else prompts_of(files, estimator)
+        rows = (
+            prompts_of(files, estimator, bar("scoring"))
+            if goal == "strong_share"
+            else rows_of(files, estimator, reading, bar("scoring"))
+        )
         if check:
             checked = check_floor(
                 rows,
-                **goals,
+                goal,
+                value,
                 confidence=confidence,
                 rows=check_rows,
                 calibrations=check,
@@ -80,7 +85,7 @@ def calibrate(
             )
             told: dict[str, Any] = {"goal": goals, "estimator": name, "checked": attrs.asdict(checked)}
         else:
-            found = _found(rows, goals, confidence, seed)
+            found = _found(rows, goal, value, confidence, seed)
             figures = attrs.asdict(found)
             told = {"goal": goals, "estimator": name, "rows": len(rows), "confidence": confidence}
             told |= {"threshold": figures.pop("value"), "threshold_interval": figures.pop("interval"), **figures}
@@ -89,22 +94,20 @@ def calibrate(
     elif check:
         _print_checked(checked)
     else:
-        _print_threshold(found, confidence, len(rows), goals)
+        _print_threshold(found, confidence, len(rows), goal, value)
 
 
-def _found(rows: Rows, goals: dict[str, float], confidence: float, seed: int) -> Threshold:
+def _found(rows: Rows, goal: str, value: float, confidence: float, seed: int) -> Threshold:
     from asyncrouter.lab.calibration import thresholds
 
-    ((goal, value),) = goals.items()
     if goal == "strong_share":
         return thresholds.for_strong_share(rows, value, confidence)
     if goal == "spend":
         return thresholds.for_spend(rows, value / CALLS, confidence)
-    find = thresholds.for_quality if goal == "quality" else thresholds.for_loss
-    return find(rows, value, confidence, seed)
+    return thresholds.PROMISES[goal](rows, value, confidence, seed)
 
 
-def _print_threshold(found: Threshold, confidence: float, rows: int, goals: dict[str, float]) -> None:
+def _print_threshold(found: Threshold, confidence: float, rows: int, goal: str, value: float) -> None:
     low, high = found.strong_share_interval
     around = "" if found.interval is None else f" [{found.interval[0]:.6g}, {found.interval[1]:.6g}]"
     lines = [
@@ -118,12 +121,9 @@ def _print_threshold(found: Threshold, confidence: float, rows: int, goals: dict
         lines.append((f"USD for {CALLS:,} calls", f"{found.spend_usd * CALLS:.4g}"))
     print_table(("found", f"with confidence {confidence:g}"), lines)
     click.echo(f'in the group: select = {{ use = "complexity", threshold = {found.value!r} }}')
-    for goal, value in goals.items():
-        if goal in {"quality", "loss"}:
-            what = f"mean quality is {value:g} or more" if goal == "quality" else f"no more than {value:g} is lost"
-            click.echo(
-                f"promised of prompts of the same kind: {what}; at most {1 - confidence:.3g} of such promises fail"
-            )
+    if goal in {"quality", "loss"}:
+        what = f"mean quality is {value:g} or more" if goal == "quality" else f"no more than {value:g} is lost"
+        click.echo(f"promised of prompts of the same kind: {what}; at most {1 - confidence:.3g} of such promises fail")
 
 
 def _print_checked(checked: Checked) -> None:

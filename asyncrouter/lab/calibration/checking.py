@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from asyncrouter.lab.calibration.bounds import binomial_interval
-from asyncrouter.lab.calibration.thresholds import Rows, for_loss, for_quality
+from asyncrouter.lab.calibration.thresholds import PROMISES, Rows
 from asyncrouter.lab.evaluation.curves import PairCurve, pair_curve
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.types.errors import ConfigError
@@ -37,33 +37,30 @@ class Checked:
 
 def check(
     population: Rows,
+    goal: str,
+    value: float,
     *,
-    quality: float | None = None,
-    loss: float | None = None,
     confidence: float,
     rows: int,
     calibrations: int,
     seed: int = 0,
     progress: Progress = ignored,
 ) -> Checked:
-    """Calibrate so many times for *quality* or for *loss* on *rows* rows, and hold each threshold against the truth.
+    """Calibrate so many times on *rows* rows, and hold each threshold against the truth.
 
-    The truth is what the threshold gives on all of *population*, from which the rows are drawn with replacement.
+    *goal* is one of :data:`~asyncrouter.lab.calibration.thresholds.PROMISES`, *value* how much is wanted of it.  The
+    truth is what the threshold gives on all of *population*, from which the rows are drawn with replacement.
     """
     assert population.strong is not None  # noqa: S101 - the caller has asked for it
     assert population.weak is not None  # noqa: S101
-    floor = float(population.strong.mean()) - loss if loss is not None else quality or 0.0
+    floor = float(population.strong.mean()) - value if goal == "loss" else value
     broken = unproven = 0
     shares = []
     for number in range(calibrations):
         drawn = np.random.default_rng([seed, number]).integers(len(population), size=rows)
         sample = population.drawn(drawn)
         try:
-            found = (
-                for_loss(sample, loss, confidence, number)
-                if loss is not None
-                else for_quality(sample, quality or 0.0, confidence, number)
-            )
+            found = PROMISES[goal](sample, value, confidence, number)
         except ConfigError:
             unproven += 1
         else:

@@ -8,6 +8,8 @@ a chance of at most 1 - confidence, over the draw of the rows, whatever their di
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import attrs
 import numpy as np
 
@@ -129,6 +131,10 @@ def for_loss(rows: Rows, most: float, confidence: float, seed: int = 0) -> Thres
     if level is None:
         raise ConfigError(f"{len(rows):,} rows do not prove a loss of {most:g} at most; allow more, or bring more rows")
     return told(rows, level, confidence, seed)
+
+
+PROMISES: Mapping[str, Callable[[Rows, float, float, int], Threshold]] = {"quality": for_quality, "loss": for_loss}
+"""What a threshold may promise: given rows, how much of it, the confidence and a seed."""
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import attrs
 import pytest
+from hooked import Cache
 
 from asyncrouter import ConfigError, Router, ServerError, Verdict, hookimpl
 from asyncrouter.telemetry.outcomes import OutcomeLog, read_calls
@@ -241,14 +242,6 @@ async def test_a_guardrail_around_the_request_has_changed_what_the_shadow_sees()
 
 
 async def test_an_answer_from_a_cache_gets_none():
-    class Cache:
-        answer = None
-
-        @hookimpl
-        async def asyncrouter_around_request(self, call, request):
-            self.answer = self.answer or await call(request)
-            return self.answer
-
     provider = FakeProvider()
     async with router_of(provider, plugins=[Cache()]) as router:
         for _ in range(5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from hooked import Cache
 
 from asyncrouter import ServerError, Verdict, hookimpl
 from asyncrouter.testing import Fail, Reply, fake_router
@@ -65,14 +66,6 @@ async def test_without_both_prices_nothing_is_compared(unpriced):
 
 
 async def test_an_answer_without_an_attempt_saves_nothing_by_routing():
-    class Cache:
-        answer = None
-
-        @hookimpl
-        async def asyncrouter_around_request(self, call, request):
-            self.answer = self.answer or await call(request)
-            return self.answer
-
     async with fake_router(SCRIPT, deployments=PRICES, plugins=[Cache()]) as router:
         for _ in range(3):
             await router.generate("hi")

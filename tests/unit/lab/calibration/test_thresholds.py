@@ -90,15 +90,15 @@ def test_where_nothing_is_proven_nothing_is_given():
 @pytest.mark.parametrize(
     ("rows", "goal"),
     [
-        (RIGHT_OR_WRONG, {"quality": 0.75}),
-        (RIGHT_OR_WRONG, {"loss": 0.06}),
-        (GRADED, {"quality": 0.62}),
-        (GRADED, {"loss": 0.06}),
+        (RIGHT_OR_WRONG, ("quality", 0.75)),
+        (RIGHT_OR_WRONG, ("loss", 0.06)),
+        (GRADED, ("quality", 0.62)),
+        (GRADED, ("loss", 0.06)),
     ],
     ids=["quality", "loss", "graded quality", "graded loss"],
 )
 def test_the_floor_is_broken_no_more_often_than_promised(rows, goal):
-    checked = check(rows, **goal, confidence=0.8, rows=200, calibrations=100, seed=11)
+    checked = check(rows, *goal, confidence=0.8, rows=200, calibrations=100, seed=11)
     assert checked.broken_share <= checked.promised == pytest.approx(0.2)
     assert checked.unproven < 100
     assert checked.possible_share < checked.strong_share < 1.0
@@ -107,13 +107,13 @@ def test_the_floor_is_broken_no_more_often_than_promised(rows, goal):
 def test_a_proof_that_is_none_would_be_found_out(monkeypatch):
     """With thresholds that only seem to keep the floor on the rows, it is broken about half of the time."""
     monkeypatch.setattr(thresholds, "TESTED", 2.5)
-    checked = check(RIGHT_OR_WRONG, quality=0.75, confidence=0.8, rows=200, calibrations=100, seed=11)
+    checked = check(RIGHT_OR_WRONG, "quality", 0.75, confidence=0.8, rows=200, calibrations=100, seed=11)
     assert checked.broken_share > 0.3 > checked.promised
 
 
 def test_an_estimator_that_knows_nothing_keeps_the_promise_too():
     blind = attrs.evolve(RIGHT_OR_WRONG, scores=np.random.default_rng(0).uniform(size=6000))
-    checked = check(blind, quality=0.75, confidence=0.8, rows=200, calibrations=100, seed=3)
+    checked = check(blind, "quality", 0.75, confidence=0.8, rows=200, calibrations=100, seed=3)
     assert checked.broken_share <= 0.2
-    informed = check(RIGHT_OR_WRONG, quality=0.75, confidence=0.8, rows=200, calibrations=100, seed=3)
+    informed = check(RIGHT_OR_WRONG, "quality", 0.75, confidence=0.8, rows=200, calibrations=100, seed=3)
     assert informed.strong_share < checked.strong_share

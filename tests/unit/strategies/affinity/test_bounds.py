@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from conversations import CHEAP, COMPLEXITY, DEAR, answer, assistant, router_of, tables, user
+from hooked import Cache
 
-from asyncrouter import AllAttemptsFailed, ConfigError, Router, ServerError, hookimpl
+from asyncrouter import AllAttemptsFailed, ConfigError, Router, ServerError
 from asyncrouter.testing import Fail, FakeProvider, Reply
 
 # What only one can read
@@ -54,14 +55,6 @@ async def test_when_nobody_can_read_it_the_call_ends_with_a_typed_error():
 
 
 async def test_an_answer_that_nobody_selected_for_teaches_nothing():
-    class Cache:
-        answer = None
-
-        @hookimpl
-        async def asyncrouter_around_request(self, call, request):
-            self.answer = self.answer or await call(request)
-            return self.answer
-
     async with router_of(plugins=[Cache()]) as router:
         for complexity in (0.9, 0.1):
             assert (await router.generate("hi", complexity=complexity)).deployment == "b"
