@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sync_routers import loop_threads
 
 from asyncrouter import (
     AllAttemptsFailed,
@@ -38,14 +39,10 @@ def configured(script=Reply("hello"), **group):  # noqa: B008 - it is frozen
     }
 
 
-def threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name == "asyncrouter"}
-
-
 @pytest.fixture(autouse=True)
 def no_thread_left():
     yield
-    assert not threads()
+    assert not loop_threads()
 
 
 # ---------------------------------------------------------------- parity
