@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from asyncrouter_adaptive import AdaptiveSelector
 from asyncrouter_adaptive.sharing import AdaptiveFactory
+from asyncrouter_adaptive.store import MOST_LEARNERS
 
 from asyncrouter import ConfigError, Router
 from asyncrouter.hooks.registry import Registry
@@ -155,6 +156,15 @@ def test_agents_learn_alone_where_that_is_chosen():
         selector = AdaptiveSelector(per_agent=per_agent)
         run_virtual(ask, selector)
         assert selector.store._learners.keys() == agents
+
+
+def test_agents_beyond_the_most_learn_together():
+    selector = AdaptiveSelector(per_agent=True)
+    own = [learner(selector, f"agent {number}") for number in range(MOST_LEARNERS)]
+    assert len(set(map(id, own))) == MOST_LEARNERS
+    assert learner(selector, "late") is learner(selector, "later")
+    assert learner(selector, "late") not in own
+    assert learner(selector, "agent 0") is own[0]
 
 
 @pytest.mark.parametrize(
