@@ -18,7 +18,7 @@ from asyncrouter.engine.apart import GRACE_S, Apart
 from asyncrouter.engine.attempt import begin, timed_out
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after
-from asyncrouter.engine.decide import FALLBACK_OUTPUT_TOKENS
+from asyncrouter.engine.decide import FALLBACK_OUTPUT_TOKENS, tell_failure
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.loop import judge
 from asyncrouter.engine.route import Route
@@ -29,12 +29,12 @@ from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.shadows import ShadowBudget
 from asyncrouter.types.decisions import Estimate, Verdict
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import ProviderError
+from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.events import ShadowFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 from asyncrouter.types.tokens import input_tokens
-from asyncrouter.types.trace import Attempt, AttemptKind, TraceBuilder
+from asyncrouter.types.trace import AttemptKind, Outcome, TraceBuilder
 
 SUFFIX = "/shadow"
 """What the id of a shadow has more than that of its request."""
@@ -156,11 +156,15 @@ class Shadow:
             response = await self._attempt(course, step)
             if response is not None and route.pipeline.judge is not None:
                 verdict = await judge(route.pipeline.judge, course, step, response)
-        except ProviderError:  # the attempt tells of it
-            pass
+        except AsyncRouterError as error:  # a provider's: the attempt tells of it
+            tell_failure(error, route, fleet)
         finally:
             attempt = trace.attempts[-1] if trace.attempts else None
-            self._ended(ShadowFinished(request, of, attempt, response, verdict), reserved_usd)
+            self._budget.end(reserved_usd, None if attempt is None else attempt.cost_usd, fleet.now())
+            if attempt is None:
+                self._budget.skip()
+            else:
+                self._ended(ShadowFinished(request, of, attempt, response, verdict))
 
     async def _attempt(self, course: Course, step: Step) -> Response | None:
         """Return the answer; ``None`` when a call came first meanwhile."""
@@ -181,21 +185,16 @@ class Shadow:
             if slots is not None:
                 slots.release()
 
-    def _ended(self, event: ShadowFinished, reserved_usd: float) -> None:
-        attempt = event.attempt
-        self._budget.end(reserved_usd, None if attempt is None else attempt.cost_usd, self._fleet.now())
-        if attempt is None:
-            self._budget.skip()
-            return
-        self._budget.count(_outcome(attempt, event.response, event.verdict))
+    def _ended(self, event: ShadowFinished) -> None:
+        self._budget.count(_outcome(event))
         observe = None if self._group is None else self._group.pipeline.observe
         if observe is not None:
             observe(event)
 
 
-def _outcome(attempt: Attempt, response: Response | None, verdict: Verdict | None) -> str:
-    if response is None:
-        return "cancelled" if attempt.error is None else "failed"
-    if verdict is None:
+def _outcome(event: ShadowFinished) -> str:
+    if event.response is None:
+        return "cancelled" if event.attempt.outcome is Outcome.CANCELLED else "failed"
+    if event.verdict is None:
         return "answered"
-    return "accepted" if verdict.accept else "rejected"
+    return "accepted" if event.verdict.accept else "rejected"

@@ -53,7 +53,7 @@ class ShadowFinished:
 
     request: Request
     of: str
-    attempt: Attempt | None
+    attempt: Attempt
     response: Response | None = None
     verdict: Verdict | None = None
 

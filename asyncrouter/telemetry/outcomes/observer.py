@@ -129,20 +129,20 @@ class OutcomeLog:
 
     def _shadow(self, event: ShadowFinished) -> LoggedCall:
         attempt, response, verdict = event.attempt, event.response, event.verdict
-        error = None if attempt is None else attempt.error
+        unanswered = "cancelled" if attempt.outcome is Outcome.CANCELLED else "failed"
         return LoggedCall(
             id=event.request.id,
             at=self._clock(),
             label=self._label,
             shadow_of=event.of,
-            **_asked(event.request, "" if attempt is None else attempt.group),
-            chosen=None if attempt is None else attempt.deployment,
-            outcome="answered" if response is not None else "failed" if error is not None else "cancelled",
-            error=None if error is None else type(error).__name__,
-            attempts=() if attempt is None else (_attempt(attempt),),
-            duration_s=0.0 if attempt is None else attempt.duration_s,
+            **_asked(event.request, attempt.group),
+            chosen=attempt.deployment,
+            outcome=unanswered if response is None else "answered",
+            error=None if attempt.error is None else type(attempt.error).__name__,
+            attempts=(_attempt(attempt),),
+            duration_s=attempt.duration_s,
             **({} if response is None else answered(response)),
-            spent_usd=None if attempt is None else attempt.cost_usd,
+            spent_usd=attempt.cost_usd,
             accepted=None if verdict is None else verdict.accept,
             judged=None if verdict is None else verdict.score,
         )

@@ -319,6 +319,27 @@ async def test_the_groups_judge_judges_it():
     assert (shadows.accepted, shadows.rejected) == (1, 1)
 
 
+async def test_a_plugin_that_breaks_around_it_is_counted(tmp_path):
+    class Broken:
+        name = "broken"
+
+        @hookimpl
+        async def asyncrouter_around_attempt(self, call, request, deployment):
+            if deployment.name == "big":
+                raise ValueError("no shadow for you")
+            return await call(request, deployment)
+
+    log = OutcomeLog(path=tmp_path / "log.sqlite")
+    async with router_of(FakeProvider(), plugins=[Broken(), log]) as router:
+        await router.generate("hi")
+        await anyio.sleep(1)
+        metrics = router.metrics()
+    assert metrics.plugin_failures == {"broken": 1}
+    assert metrics.shadows["chat"] == ShadowMetrics(calls=1, failed=1)
+    (shadow,) = [row for row in read_calls(tmp_path / "log.sqlite") if row.shadow_of]
+    assert (shadow.outcome, shadow.deployment) == ("failed", None)
+
+
 async def test_closing_cancels_and_awaits_what_is_under_way():
     provider, seen = FakeProvider({"a": Reply(), "big": Hang()}), Seen()
     async with router_of(provider, plugins=[seen]) as router:
