@@ -102,6 +102,18 @@ def test_those_that_are_not_ready_are_not_explored():
     assert {traffic.ask("code")[1].deployments[0].name for _ in range(100)} == {"a", "c"}
 
 
+def test_a_draw_against_all_odds_goes_to_the_likeliest():
+    """Beyond the standard deviations that chances count with, while the incumbent is not ready to take it."""
+    traffic = Traffic(quality={kind: {"a": 0.9, "b": 0.0, "c": 0.0} for kind in TEXTS}, incumbent="c", epsilon=0.0)
+    traffic.serve(600)
+    traffic.fleet = FakeFleet({"c": FakeView(ready_at=1e9)})
+    drawn = iter([0.0, 1000.0])  # of "a" and of "b"
+    traffic.fleet.random.gauss = lambda *_: next(drawn)
+    selection = traffic.ask("code")[1]
+    assert (selection.deployments[0].name, selection.propensity) == ("a", pytest.approx(1.0))
+    assert selection.reason.startswith("likeliest")
+
+
 def test_propensities_are_true_after_learning():
     traffic = Traffic(epsilon=0.05, explore=1e9)
     traffic.serve(150)

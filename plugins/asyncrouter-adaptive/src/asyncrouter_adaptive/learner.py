@@ -79,8 +79,10 @@ class Learner:
         spreads = deviations * np.array([self._zeal(name) for name in names])
         chances = self._chances(means, deviations, spreads, ready, place)
         chosen, how = self._draw(means, spreads, ready, random)
-        if chances[chosen] <= 0.0:
+        if chances[chosen] <= 0.0 and chances[place] > 0.0:
             chosen, how = place, "the incumbent, as the guard demands"
+        elif chances[chosen] <= 0.0:  # a draw from farther out than chances are counted
+            chosen, how = int(chances.argmax()), "likeliest"
         expected = float(means[place])
         doubt = 0.0 if chosen == place else float(deviations[chosen])
         staked = self.guard.stake(float(means[chosen]), doubt, expected)
