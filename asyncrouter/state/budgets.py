@@ -57,7 +57,7 @@ class RetryBudget:
         first, extra = self._attempts.totals(now)
         return self._share * first - extra
 
-    def floor_left(self, now: float, answered_at: float = ALWAYS, alone: int = 0) -> float:
+    def floor_left(self, now: float, answered_at: float, alone: int) -> float:
         """Return how many more the floor would allow now, whatever the share says; less than 1: none.
 
         *answered_at*: when anybody last answered.  *alone*: the extra attempts that a request may make that is alone.
@@ -68,7 +68,7 @@ class RetryBudget:
         most = max(self._floor, alone) if first <= 1 else self._floor
         return most - self._vain(now, answered_at) + ROUNDING
 
-    def wait_s(self, now: float, answered_at: float = ALWAYS, alone: int = 0) -> float:
+    def wait_s(self, now: float, answered_at: float, alone: int) -> float:
         """Return after how many seconds the floor may allow one more; infinite when that is not a matter of time.
 
         The arguments are those of :meth:`floor_left`.  0 is no promise: another extra attempt may have to end first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from breakers import CLOSED, HALF_OPEN, OPEN, fail, make, opened, probe
 
 from asyncrouter.state.breaker import SILENT
@@ -173,3 +174,11 @@ def test_where_nothing_else_is_left_what_is_only_slow_lets_calls_pass():
     fail(breaker, now)
     assert not breaker.passable
     assert breaker.admit(now, passed=True) is None
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "released"])
+def test_however_a_call_ends_something_has_been_heard(end):
+    breaker = make(window_s=30.0)
+    getattr(breaker, end)(breaker.admit(0.0), 50.0)
+    assert not breaker.is_unknown(80.0)
+    assert breaker.is_unknown(80.1)
