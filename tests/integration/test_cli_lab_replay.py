@@ -109,6 +109,16 @@ def test_another_threshold_is_worth_what_it_would_have_been(log, tried, capsys):
     assert sum(told["logged"].values()) == 400
 
 
+def test_each_call_has_a_chance_of_its_own(log, tried, capsys):
+    file = Path(tried(0.3))
+    made = json.loads(file.read_text(encoding="utf-8"))
+    made["groups"]["chat"]["select"] = "weighted"
+    file.write_text(json.dumps(made), encoding="utf-8")
+    chosen = replay(capsys, log, "--config", str(file))["chosen"]
+    assert chosen["big"] == pytest.approx(200, abs=40)
+    assert chosen["big"] + chosen["mini"] == 400
+
+
 def test_the_table_tells_the_same(log, tried, capsys):
     assert run(["lab", "replay", log, "--config", tried(0.3)]) == 0
     lines = capsys.readouterr().out.splitlines()

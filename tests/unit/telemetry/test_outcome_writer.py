@@ -28,6 +28,20 @@ def test_what_does_not_fit_is_dropped_counted_and_told(path):
     assert lost_rows(path) == 2
 
 
+def test_what_was_lost_is_told_once(path):
+    one = writer(path, capacity=1)
+    connection = open_for_writing(path)
+    one._start = lambda: None
+    for _commit in range(2):
+        one.put(call(0))
+        one.put(call(1))
+        for _again in range(2):
+            one._take()
+            one._commit(connection)
+    connection.close()
+    assert one.dropped == lost_rows(path) == 2
+
+
 def test_long_prompts_are_bounded_by_bytes(path, monkeypatch):
     monkeypatch.setattr(writing, "LARGEST_BACKLOG", 100)
     one = writer(path)

@@ -12,6 +12,7 @@ from asyncrouter.hooks.registry import Registry
 from asyncrouter.lab.evaluation.folds import folds, some, without_prompts_of
 from asyncrouter.lab.evaluation.trials import LEARN_FROM, Trial, run_trial
 from asyncrouter.lab.outcomes import Outcomes, concat
+from asyncrouter.lab.outcomes.table import digest
 from asyncrouter.lab.training import NamedTrainer
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.errors import ConfigError, PluginContractError
@@ -99,8 +100,6 @@ def test_a_model_that_has_seen_the_prompts_is_found_out(written):
 
         def train(self, outcomes, *, seed, progress):
             return bytes(ModelFile("parrot", "\n".join(everything).encode(), map(digest, everything)))
-
-    from asyncrouter.lab.outcomes.table import digest
 
     everything = [*TABLES[0].prompts, *TABLES[1].prompts]
     cheat = NamedTrainer("parrot", {}, registry_of(Cheat))
