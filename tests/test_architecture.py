@@ -26,6 +26,7 @@ from import_rules import (
 )
 from source_rules import (
     ALLOWED,
+    LONGEST_MODULE,
     clocks_and_dice,
     documented,
     injected_time_and_chance,
@@ -65,6 +66,13 @@ def test_the_tree_keeps_the_rule(rule):
             continue
         faults += [f"{path}: {fault}" for fault in rule(path, (ROOT / path).read_text(encoding="utf-8"))]
     assert not faults, f"{rule.__doc__}\n" + "\n".join(faults)
+
+
+def test_tests_and_benchmarks_are_no_longer_than_other_modules():
+    paths = [path for folder in ("tests", "plugins", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 200
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
 def test_there_is_a_tree():
