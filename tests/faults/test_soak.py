@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import json
-import sys
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from benchmark_modules import BENCHMARKS, benchmark
 from pages import PAGES
 
 from asyncrouter.testing import virtual_backend
-
-PATH = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 
 @pytest.fixture
 def soak():
     """Return the benchmark's module."""
-    spec = importlib.util.spec_from_file_location("soak", PATH)
-    module = sys.modules["soak"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["soak"]
+    with benchmark("soak") as module:
+        yield module
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_a02_the_soak_can_fail(soak, broken):
 
 @pytest.mark.parametrize("over", ["memory", "sockets"])
 def test_a02_the_figures_of_the_page_are_those_of_the_last_run(over):
-    result = json.loads((PATH.parent / "results" / f"soak-{over}.json").read_text(encoding="utf-8"))
+    result = json.loads((BENCHMARKS / "results" / f"soak-{over}.json").read_text(encoding="utf-8"))
     growth = f"{result['growth_mb_per_10000_calls']:.3f} MB"
     where = "in memory" if over == "memory" else "over sockets"
     assert f"| {result['calls']:,} {where} | {growth} |" in PAGES["docs/resilience.md"]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from benchmark_modules import BENCHMARKS, benchmark
 
 
 @pytest.fixture
-def report(monkeypatch):
-    """Import the module that makes the report, as the script does."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module("failure_report")
-    for name in ("failure_report", "failure_contestants", "failure_scenarios"):
-        sys.modules.pop(name, None)
+def report():
+    """Return the module that makes the report."""
+    with benchmark("failure_report") as module:
+        yield module
 
 
 def test_asyncrouter_plays_two_scenarios(tmp_path):

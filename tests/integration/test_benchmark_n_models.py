@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
+from benchmark_modules import benchmark
 
-ROOT = Path(__file__).parents[2]
 pytest.importorskip("numpy")
 pytest.importorskip("asyncrouter_cost")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def n_models():
-    spec = importlib.util.spec_from_file_location("n_models", ROOT / "benchmarks/n_models.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["n_models"] = module
-    spec.loader.exec_module(module)
-    return module
+    with benchmark("n_models") as module:
+        yield module
 
 
 @pytest.fixture

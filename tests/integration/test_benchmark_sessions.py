@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from benchmark_modules import benchmark
 
 from asyncrouter.testing import run_virtual
-
-PATH = Path(__file__).parents[2] / "benchmarks" / "sessions.py"
 
 
 @pytest.fixture(scope="module")
 def sessions():
-    spec = importlib.util.spec_from_file_location("sessions_benchmark", PATH)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with benchmark("sessions") as module:
+        yield module
 
 
 def test_at_the_same_share_that_was_strong_enough_affinity_costs_less(sessions):

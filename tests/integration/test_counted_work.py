@@ -8,25 +8,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from benchmark_modules import BENCHMARKS, benchmark
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KNOWN = json.loads((BENCHMARKS / "counted.json").read_text(encoding="utf-8"))
 TOLERANCE = 0.03
 MINE = KNOWN.get(f"{sys.version_info.major}.{sys.version_info.minor}")
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Import the script, as it finds its own parts."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import counted
-
-    yield counted
-    for name in ("counted", "canned", "contestants", "measuring"):
-        sys.modules.pop(name, None)
+def counted():
+    """Return the script's module."""
+    with benchmark("counted") as module:
+        yield module
 
 
 @pytest.mark.skipif(MINE is None, reason="this minor version of Python has other opcodes, and no figures yet")

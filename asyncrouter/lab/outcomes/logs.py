@@ -27,7 +27,7 @@ def reward_of(call: LoggedCall) -> float | None:
         return call.feedback
     if call.judged is not None:
         return call.judged
-    return None
+    return 0.0 if call.outcome == "failed" else None
 
 
 @attrs.define
