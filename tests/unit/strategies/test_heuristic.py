@@ -297,16 +297,16 @@ HUGE = {
 
 @pytest.mark.parametrize("name", sorted(HUGE))
 @pytest.mark.parametrize("place", ["last", "earlier"])
-def test_a_million_characters_take_less_than_50_ms(name, place):
+def test_a_million_characters_take_less_than_50_ms_of_cpu(name, place):
     messages = [{"role": "user", "content": HUGE[name]}]
     if place == "earlier":
         messages.append({"role": "user", "content": "hi"})
     request = Request(messages=messages)
     fastest = float("inf")
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         found = ESTIMATOR.asyncrouter_estimate(request)
-        fastest = min(fastest, time.perf_counter() - started)
+        fastest = min(fastest, time.thread_time() - started)
     assert fastest < 0.05
     assert found.input_tokens >= len(HUGE[name]) / 4
 
