@@ -29,7 +29,15 @@ from asyncrouter.types.clock import Clock
 from asyncrouter.types.errors import ConfigError, ConfigFault, InvalidRequest, PluginContractError
 from asyncrouter.types.events import FeedbackGiven
 from asyncrouter.types.metrics import Metrics
-from asyncrouter.types.request import EMPTY, Prompt, Request, checked_complexity, checked_deadline, messages_of
+from asyncrouter.types.request import (
+    EMPTY,
+    Prompt,
+    Request,
+    checked_complexity,
+    checked_deadline,
+    messages_of,
+    new_request,
+)
 from asyncrouter.types.response import Response
 from asyncrouter.versions import Closer, Version, close_all, drain
 
@@ -277,7 +285,7 @@ class Router(Calls):
             deadline_s = deadline_s or agent.deadline_s
         table = self._routes
         route = self._route(table, agent, model)
-        request = Request(
+        request = new_request(
             messages=messages,
             params=params,
             model=model,

@@ -37,7 +37,7 @@ from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import EMPTY
 from asyncrouter.types.response import NO_USAGE, Response, Usage
 from asyncrouter.types.tokens import text_tokens
-from asyncrouter.types.trace import Attempt, Outcome
+from asyncrouter.types.trace import Outcome, new_attempt
 
 LIMITED_S = 1.0
 """The cooldown after a 429 without a Retry-After: the bound of the first wait of the retry that ships.  Without it a
@@ -260,7 +260,7 @@ class AttemptScope:
     ) -> None:
         step, trace = self._step, self._course.trace
         usage = NO_USAGE if answer is None else answer.usage
-        attempt = Attempt(
+        attempt = new_attempt(
             number=len(trace.attempts) + 1,
             deployment=step.deployment.name,
             group=step.route.group.name,

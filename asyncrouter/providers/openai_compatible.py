@@ -24,7 +24,7 @@ from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ContentFiltered, MalformedResponse, ProviderError
 from asyncrouter.types.request import Request
-from asyncrouter.types.response import NO_USAGE, Chunk, Response, usage_of
+from asyncrouter.types.response import NO_USAGE, Chunk, Response, new_response, usage_of
 
 if TYPE_CHECKING:
     from asyncrouter.providers.exchange import Exchange
@@ -121,7 +121,7 @@ class OpenAICompatible:
                 exchange.close()
         except ProviderError as error:
             raise bare(error) from None
-        return Response(
+        return new_response(
             raw=body,
             deployment=deployment.name,
             model=deployment.model,

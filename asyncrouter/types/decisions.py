@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import attrs
 
 from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.making import maker
 
 Contribution = tuple[float, str]
 """What one feature added to an estimate, in points of the estimator's own scale, and the feature's name."""
@@ -54,6 +55,9 @@ class Estimate:
             raise ValueError(f"complexity: expected a number from 0 to 1, not {self.complexity!r}")
 
 
+new_estimate = maker(Estimate)
+
+
 def _all(deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
     return tuple(deployments)
 
@@ -81,6 +85,9 @@ class Selection:
             raise ValueError(f"parallel: expected 1 or more, not {self.parallel!r}")
         if self.take not in TAKES:
             raise ValueError(f"take: expected one of {', '.join(TAKES)}, not {self.take!r}")
+
+
+new_selection = maker(Selection)
 
 
 @attrs.frozen(kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from asyncrouter.types.errors import InvalidRequest
+from asyncrouter.types.making import maker
 
 Message = Mapping[str, Any]
 """One chat-completions message, exactly as the caller wrote it."""
@@ -37,6 +38,9 @@ class Request:
     agent: str | None = None
     stream: bool = False
     id: str = ""
+
+
+new_request = maker(Request)
 
 
 def messages_of(prompt: object) -> Sequence[Message]:

@@ -10,6 +10,7 @@ import attrs
 
 from asyncrouter.types.decisions import Estimate, Selection
 from asyncrouter.types.errors import ProviderError
+from asyncrouter.types.making import maker
 
 
 class Outcome(enum.StrEnum):
@@ -56,6 +57,9 @@ class Attempt:
     output_tokens: int = 0
     cost_usd: float | None = None
     score: float | None = None
+
+
+new_attempt = maker(Attempt)
 
 
 class TraceView(Protocol):
@@ -114,6 +118,9 @@ class RouteTrace:
         return sum(one.cost_usd for one in self.attempts if one.cost_usd is not None) + self.judging_usd
 
 
+new_trace = maker(RouteTrace)
+
+
 class TraceBuilder:
     """The one mutable record of a request under way; :meth:`freeze` makes the trace of it."""
 
@@ -158,7 +165,7 @@ class TraceBuilder:
 
     def freeze(self, now: float) -> RouteTrace:
         """Return the immutable trace as it stands at *now*."""
-        return RouteTrace(
+        return new_trace(
             request_id=self.request_id,
             agent=self.agent,
             groups=tuple(self.visited),

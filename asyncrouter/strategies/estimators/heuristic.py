@@ -38,7 +38,7 @@ import attrs
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies.estimators import vocabulary as words
 from asyncrouter.types import tokens
-from asyncrouter.types.decisions import Contribution, Estimate
+from asyncrouter.types.decisions import Contribution, Estimate, new_estimate
 from asyncrouter.types.request import Request, place_asked, text_of
 
 LAST_SAMPLE = 8192
@@ -107,7 +107,7 @@ class HeuristicEstimator:
             found.append((TOOLS.points(tool_count), "tools"))
         if "response_format" in request.params:
             found.append((FORMAT.points(_format_count(request.params["response_format"])), "format"))
-        return Estimate(
+        return new_estimate(
             complexity=1.0 - math.exp(-sum([points for points, _ in found])),
             input_tokens=total_tokens + tokens.TOOL_TOKENS * tool_count,
             output_tokens=tokens.requested_output_tokens(request),

@@ -12,7 +12,7 @@ import attrs
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
-from asyncrouter.types.decisions import Estimate, Selection
+from asyncrouter.types.decisions import Estimate, Selection, new_selection
 from asyncrouter.types.deployments import Deployment
 
 DEFAULT_THRESHOLD = 0.7
@@ -89,7 +89,7 @@ class ComplexitySelector:
         ordered = orders.get(tier)
         if ordered is None:
             ordered = orders[tier] = self._by_name(candidates, tier) if self._tier_of else _from_place(candidates, tier)
-        return Selection(deployments=ordered, reason=self._reason(complexity, tier))
+        return new_selection(deployments=ordered, reason=self._reason(complexity, tier))
 
     def _by_name(self, candidates: tuple[Deployment, ...], tier: int) -> tuple[Deployment, ...]:
         tier_of, last = self._tier_of, len(self._points)
