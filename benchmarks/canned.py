@@ -36,6 +36,8 @@ STREAM_END = b"0\r\n\r\n"
 EVENTS = 64
 """Events of a stream that carry a word each; the finish reason, the usage and ``[DONE]`` come with the last."""
 APART_S = 0.002
+READ_BYTES = 4096
+"""Of a request; asyncio's buffer of 256 KiB would be the peak of what is counted, where the server is a thread."""
 WANTS_STREAM = (b'"stream":true', b'"stream": true')
 
 
@@ -87,6 +89,7 @@ class CannedServer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._held.discard(self)

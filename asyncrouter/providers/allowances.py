@@ -37,8 +37,6 @@ def parse_allowances(headers: Mapping[str, str], wall_now: float) -> Allowances 
     *headers* have lower-case names or are a multidict; *wall_now*, seconds since 1970, is what a date is held against
     where the answer has no ``date`` of its own.  Whatever is negative, contradictory or unreadable counts as absent.
     """
-    if not any("ratelimit" in name.lower() for name in headers):  # an eighth of looking for each of them
-        return None
 
     def until(text: str) -> float | None:
         moment = _moment(text)

@@ -8,6 +8,8 @@ from typing import Any
 NO_ANSWER_FIELDS = frozenset({"role", "name", "annotations", "reasoning", "reasoning_content", "reasoning_details"})
 """Fields of a message that answer nothing by themselves."""
 FILTERED = "content_filter"
+NO_REASONS = (FILTERED, "error")
+"""Finish reasons of what is no answer; the second is OpenRouter's, when the model behind it broke down."""
 OUT_OF_TOKENS = "length"
 """With this finish reason an empty text is an answer: reasoning may have used up every token that was granted."""
 
@@ -21,11 +23,14 @@ class NoAnswer(ValueError):
         super().__init__(message)
 
 
-def checked_completion(body: object) -> Mapping[str, Any]:
+def checked_completion(body: Any) -> Mapping[str, Any]:
     """Return *body* when it is a chat completion with an answer; otherwise raise :class:`NoAnswer`.
 
     One answer among several choices is enough, but where a content policy stopped any choice there is none.
     """
+    if _is_text(body):
+        answer: Mapping[str, Any] = body
+        return answer
     error = error_in(body)
     if error is not None:
         raise NoAnswer("holds an error", error=error)
@@ -38,6 +43,17 @@ def checked_completion(body: object) -> Mapping[str, Any]:
     if not answers:
         raise NoAnswer("the answer is empty")
     return body
+
+
+def _is_text(body: Any) -> bool:
+    """Whether *body*, from JSON, is one choice with a text, as nearly all are: a fifth of a full look."""
+    try:
+        (choice,) = body["choices"]
+        text = choice["message"]["content"]
+        is_text: bool = type(text) is str and text != "" and choice.get("finish_reason") not in NO_REASONS
+        return is_text and "error" not in body and "error" not in choice
+    except (TypeError, LookupError, ValueError):
+        return False
 
 
 def error_in(body: object) -> object:
@@ -56,7 +72,7 @@ def finish_reason_of(choice: Mapping[str, Any]) -> str | None:
     reason = choice.get("finish_reason")
     if reason == FILTERED:
         raise NoAnswer("the upstream's content policy stopped the answer", filtered=True)
-    if reason == "error" or choice.get("error"):  # OpenRouter, when the model behind it broke down
+    if reason in NO_REASONS or choice.get("error"):
         raise NoAnswer("holds an error", error=choice)
     return reason if isinstance(reason, str) else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asyncrouter.providers.allowances import parse_allowances
 from asyncrouter.providers.answers import NoAnswer, checked_completion
 from asyncrouter.providers.chunks import ChunkReader
 from asyncrouter.providers.codec import NotJson, decode, encode
 from asyncrouter.providers.credentials import Credentials
-from asyncrouter.providers.errors import REQUEST_ID_HEADERS, bare, error_from, request_id_of, told
+from asyncrouter.providers.errors import bare, error_from, request_id_of, told
+from asyncrouter.providers.headers import HeaderNames
 from asyncrouter.providers.presets import PRESETS, Preset
 from asyncrouter.providers.settings import Checker, Settings
 from asyncrouter.types.allowances import Allowances
@@ -38,8 +37,6 @@ ERROR_BODY_S = 2.0
 """How long the body of an error is waited for; its status is known already."""
 _WITH_ANSWER = frozenset({200, 201, 203})
 _FIRST_REFUSAL = 300
-_KEPT_HEADERS = frozenset({*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms", "openai-processing-ms"})
-_KEPT_PREFIXES = ("x-ratelimit-", "ratelimit-", "anthropic-ratelimit-")
 
 
 class OpenAICompatible:
@@ -102,6 +99,7 @@ class OpenAICompatible:
         check.raise_faults()
         self._credentials = Credentials(self._settings)
         self._transport: Transport | None = None
+        self._header_names = HeaderNames()
 
     def __repr__(self) -> str:
         return f"OpenAICompatible(name={self._settings.name!r}, base_url={self._settings.base_url!r})"
@@ -114,8 +112,11 @@ class OpenAICompatible:
         :class:`~asyncrouter.types.errors.ContentFiltered`.
         """
         try:
-            exchange = await self._send(request, deployment, timeouts, stream=False)
+            sent = self._encoded(request, deployment, stream=False)
+            exchange = await (self._transport or self._opened()).post(sent, request, deployment, timeouts.connect_s)
             try:
+                if exchange.status not in _WITH_ANSWER:
+                    raise await self._error(exchange, deployment)
                 body = await self._completion(exchange, deployment)
             finally:
                 exchange.close()
@@ -126,7 +127,7 @@ class OpenAICompatible:
             deployment=deployment.name,
             model=deployment.model,
             usage=usage_of(body) or NO_USAGE,
-            headers=_kept(exchange.headers),
+            headers=self._header_names.kept(exchange.headers),
             allowances=self._allowances(exchange),
         )
 
@@ -138,10 +139,13 @@ class OpenAICompatible:
         completion sent in place of a stream is yielded as one chunk and the usage.
         """
         try:
-            exchange = await self._send(request, deployment, timeouts, stream=True)
-            reader = self._reader(exchange, request, deployment)
-            allowances = self._allowances(exchange)
+            sent = self._encoded(request, deployment, stream=True)
+            exchange = await (self._transport or self._opened()).post(sent, request, deployment, timeouts.connect_s)
             try:
+                if exchange.status not in _WITH_ANSWER:
+                    raise await self._error(exchange, deployment)
+                reader = self._reader(exchange, request, deployment)
+                allowances = self._allowances(exchange)
                 while (chunks := await reader.read()) is not None:
                     for chunk in chunks:
                         yield chunk if allowances is None else attrs.evolve(chunk, allowances=allowances)
@@ -156,27 +160,15 @@ class OpenAICompatible:
         if self._transport is not None:
             await self._transport.aclose()
 
-    async def _send(self, request: Request, deployment: Deployment, timeouts: Timeouts, *, stream: bool) -> Exchange:
-        """Send *request* and return the exchange when its answer is one; raise the upstream's error otherwise."""
-        transport = self._transport
-        if transport is None:
-            from asyncrouter.providers.transport import Transport  # 130 ms, and wanted by whoever really calls
+    def _opened(self) -> Transport:
+        from asyncrouter.providers.transport import Transport  # 130 ms, and wanted by whoever really calls
 
-            transport = self._transport = Transport(self._settings, self._credentials)
-        exchange = await transport.post(
-            self._encoded(request, deployment, stream=stream), request, deployment, timeouts.connect_s
-        )
-        if exchange.status in _WITH_ANSWER:
-            return exchange
-        try:
-            error = await self._error(exchange, deployment)
-        finally:
-            exchange.close()
-        raise error
+        self._transport = Transport(self._settings, self._credentials)
+        return self._transport
 
     def _allowances(self, exchange: Exchange) -> Allowances | None:
         """Return what is left of the limits; those of one key of several are not the deployment's."""
-        return None if len(self._settings.keys) > 1 else parse_allowances(exchange.headers, time.time())
+        return None if len(self._settings.keys) > 1 else self._header_names.allowances(exchange.headers, time.time())
 
     def _reader(self, exchange: Exchange, request: Request, deployment: Deployment) -> ChunkReader:
         wanted = request.params.get("n")
@@ -210,15 +202,13 @@ class OpenAICompatible:
 
     async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:
         limit = self._settings.max_response_bytes
-        pieces = [await exchange.read()]
-        size = len(pieces[0])
-        while size <= limit and not exchange.at_end:
-            pieces.append(await exchange.read())
-            size += len(pieces[-1])
-        if size > limit:
+        body = exchange.whole()
+        if body is None:
+            body = await _body(exchange, limit)
+        if len(body) > limit:
             raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
         try:
-            return checked_completion(decode(b"".join(pieces)))
+            return checked_completion(decode(body))
         except NotJson:
             kind = exchange.headers.get("content-type", "unknown")
             raise self._malformed(f"the answer is no JSON (content type: {kind})", exchange, deployment) from None
@@ -269,13 +259,11 @@ class OpenAICompatible:
         )
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return what a response keeps of its headers: rate limits and the upstream's own id, with lower-case names."""
-    return {kept: value for name, value in headers.items() if (kept := _kept_name(name))}
-
-
-@functools.lru_cache(maxsize=1024)
-def _kept_name(name: str) -> str:
-    """Return *name* in lower case where a response keeps that header, "" otherwise."""
-    name = name.lower()
-    return name if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES) else ""
+async def _body(exchange: Exchange, limit: int) -> bytes:
+    """Return what is left of the body, or a beginning of it that is longer than *limit* bytes."""
+    pieces = [await exchange.read()]
+    size = len(pieces[0])
+    while size <= limit and not exchange.at_end:
+        pieces.append(await exchange.read())
+        size += len(pieces[-1])
+    return b"".join(pieces)
