@@ -20,6 +20,11 @@ class RoutedStream:
         self._call = call
         self._entered = False
 
+    def __del__(self) -> None:
+        """Have the upstream closed, should nobody have left the stream: it cannot be read any more."""
+        if not self._call.is_over:
+            self._call.dropped()
+
     async def __aenter__(self) -> Self:
         """Wait for the first output."""
         if self._entered:

@@ -80,6 +80,11 @@ class _AsyncioCutOff:
         self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
         return self.fired
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether it has not been left yet."""
+        return self._task is not None
+
     def arm(self) -> None:
         """Have the event loop cut at the moment."""
         assert self._task is not None  # noqa: S101 - on leaving, it is taken out of its set
@@ -116,27 +121,34 @@ class _AsyncioCutOff:
 
 
 class _AnyioCutOff:
-    __slots__ = ("_scope",)
+    __slots__ = ("_is_entered", "_scope")
 
     late_s = 0.0
     may_follow = False  # scopes must end in the reverse order, and one may have been entered in what has begun
 
     def __init__(self, delay_s: float) -> None:
         self._scope = anyio.move_on_after(delay_s)
+        self._is_entered = False
 
     @property
     def fired(self) -> bool:
         return self._scope.cancelled_caught
+
+    @property
+    def is_entered(self) -> bool:
+        return self._is_entered
 
     def cut(self) -> None:
         """Cut now; nothing when it has been left."""
         self._scope.cancel()
 
     def __enter__(self) -> Self:
+        self._is_entered = True
         self._scope.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        self._is_entered = False
         return bool(self._scope.__exit__(kind, error, tb))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
+from asyncrouter.engine.unread import Unread
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.errors import DeadlineExceeded, PluginError, RouterClosed
 from asyncrouter.types.request import Request
@@ -37,23 +39,32 @@ class StreamCall:
         around = route.pipeline.around_request_stream
         self._wrapped = None if around is None else around(self._flow, request)
         self._seen = Assembler()
-        self._first: Chunk | None = None
+        self.first: Chunk | None = None
         self._reading: CutOff | None = None
         self._in_flight = route.in_flight
         self._ended = False
-        self._closed = False
+        self.is_over = False
+        self.unread: Unread | None = None
 
     async def start(self) -> None:
         """Wait for the first output; it is the first chunk of the iteration."""
         self._ending.began(self)
-        self._first = await anext(self, None)
+        self.first = await anext(self, None)
+        if self.first is not None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # it is trio
+                return
+            self.unread = Unread(self, self._course, self._in_flight.timers, loop)
 
     async def __anext__(self) -> Chunk:
         """Return the next chunk; raise the typed error when the stream is interrupted for good."""
-        if self._first is not None:
-            first, self._first = self._first, None
+        if self.first is not None:
+            first, self.first = self.first, None
             return first
-        if self._closed:
+        if self.is_over:
+            if self.unread is not None:
+                return await self.unread.next()
             raise StopAsyncIteration
         try:
             if self._in_flight.closing:
@@ -61,17 +72,28 @@ class StreamCall:
             if self._wrapped is None and (chunk := self._flow.at_once()) is not None:
                 return chunk
             with cut_off_after(math.inf) as self._reading:
-                if self._wrapped is not None:
-                    return await self._next_wrapped(self._wrapped)
-                return await self._flow.__anext__()
+                return await self.awaited()
             raise RouterClosed(CLOSED)
         except StopAsyncIteration:
-            self._closed = True
-            self._answered(self._flow.response)
+            self.complete()
             raise
         except BaseException as error:
-            await self._close(error)
+            await self.end(error)
             raise
+
+    def awaited(self) -> Awaitable[Chunk]:
+        """Return what to await for the next chunk; whoever awaits it ends the call with what it raises."""
+        return self._flow.__anext__() if self._wrapped is None else self._next_wrapped(self._wrapped)
+
+    def complete(self) -> None:
+        """End the call: the last chunk has been read."""
+        self._over()
+        self._answered(self._flow.response)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody waits for a chunk."""
+        return self._reading is not None and self._reading.is_entered
 
     def cut(self) -> None:
         """End the call, whether it awaits the upstream or its reader."""
@@ -80,8 +102,15 @@ class StreamCall:
 
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""
-        if not self._closed:
-            await self._close(GeneratorExit())
+        if not self.is_over:
+            await self.end(GeneratorExit())
+        elif self.unread is not None:
+            await self.unread.ended()
+
+    def dropped(self) -> None:
+        """End the call soon: nobody holds the stream any more.  In whatever thread."""
+        if self.unread is not None:
+            self.unread.dropped()
 
     async def _next_wrapped(self, chunks: AsyncIterator[Chunk]) -> Chunk:
         """Return the next chunk of the hooks around the call, which have to keep the deadline too."""
@@ -89,7 +118,7 @@ class StreamCall:
             try:
                 chunk = await anext(chunks)
             except StopAsyncIteration:
-                self._closed = True
+                self._over()
                 await self._flow.aclose()
                 self._answered(self._as_seen())
                 raise
@@ -122,21 +151,32 @@ class StreamCall:
         self.response = self._ending.answered(response)
         self._ending.end(None)
 
-    async def _close(self, error: BaseException) -> None:
+    def _over(self) -> None:
+        """Note that there is nothing more to read."""
+        self.is_over = True
+        if self.unread is not None and self.unread.ending is None:
+            self.unread.stop()
+            self.unread = None
+
+    async def end(self, error: BaseException) -> None:
         """Close hooks and upstream, and end the call with *error* unless it has its answer."""
-        self._closed = True
-        self._first = None
+        self._over()
+        self.first = None
+        try:
+            await self.close()
+        finally:
+            if isinstance(error, GeneratorExit) and self._flow.response is not None:
+                self._answered(self._as_seen() if self._wrapped is not None else self._flow.response)
+            if not self._ended:
+                self._ended = True
+                self._ending.end(error)
+
+    async def close(self) -> None:
+        """Close hooks and upstream."""
         try:
             await self._close_hooks()
         finally:
-            try:
-                await self._flow.aclose()
-            finally:
-                if isinstance(error, GeneratorExit) and self._flow.response is not None:
-                    self._answered(self._as_seen() if self._wrapped is not None else self._flow.response)
-                if not self._ended:
-                    self._ended = True
-                    self._ending.end(error)
+            await self._flow.aclose()
 
     async def _close_hooks(self) -> None:
         aclose: Any = getattr(self._wrapped, "aclose", None)

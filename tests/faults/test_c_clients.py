@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
-from routed import RawStreams, delta
+from routed import ALONE, PROMPT, ROLE, STOP, RawStreams, delta
+from unwilling import Unwilling
 
-from asyncrouter import DeadlineExceeded
+from asyncrouter import DeadlineExceeded, ServerError, hookimpl
+from asyncrouter.engine.unread import MOST_KEPT
 from asyncrouter.testing import Hang, Stream
 from asyncrouter.testing.http_script import (
     End,
@@ -218,3 +221,164 @@ async def test_c04_after_the_deadline_a_slow_reader_gets_what_is_there_and_waits
             with pytest.raises(DeadlineExceeded):
                 await anext(stream)
         assert f.now() == 20.0
+
+
+# ---------------------------------------------------------------- C04: whoever stops reading for good
+
+ONE_SLOT = {"a": {"limits": {"concurrency": 1}}}
+
+
+async def test_c04_at_the_deadline_an_unread_stream_gives_back_all_it_holds(faults):
+    script = RawStreams(a=[[delta("one "), delta("two "), 1.0, delta("three")], [delta("next"), STOP]])
+    async with (
+        faults(script, groups=ALONE, deployments=ONE_SLOT, breaker=FAILURES) as f,
+        f.stream(deadline_s=10.0) as stream,
+    ):
+        assert (await anext(stream)).text == "one "
+        waiting = asyncio.create_task(f.read(deadline_s=60.0))
+        await asyncio.sleep(50.0)
+        assert f.sent[0].ended_at == 10.0, "the upstream is closed though nobody reads"
+        assert f.sent[1].started_at == 10.0, "and who stands in line for the slot has it"
+        await waiting
+        a = f.router.metrics().deployments["a"]
+        assert (a.calls, a.failures, a.cancelled, a.breaker) == (2, 1, 0, "closed")
+        assert f.router.metrics().total.calls == 2, "the call has ended, too"
+        assert (await anext(stream)).text == "two ", "what had come by then is still there"
+        with pytest.raises(DeadlineExceeded):
+            await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+async def test_c04_an_unread_stream_whose_first_chunk_was_never_asked_for(faults):
+    async with faults(RawStreams(a=[[ROLE, delta("one "), 1.0]])) as f, f.stream(deadline_s=10.0) as stream:
+        await asyncio.sleep(20.0)
+        assert f.sent[0].ended_at == 10.0
+        assert [(await anext(stream)).text for _ in range(2)] == ["", "one "]
+        with pytest.raises(DeadlineExceeded):
+            await anext(stream)
+
+
+async def test_c04_an_answer_that_had_come_by_the_deadline_is_one(faults):
+    async with faults(Stream(WORDS)) as f:
+        async with f.stream(deadline_s=10.0) as stream:
+            await asyncio.sleep(20.0)
+            assert f.sent[0].ended_at == 10.0
+            assert "".join([one.text async for one in stream]) == "".join(WORDS)
+        assert stream.response.text == "".join(WORDS)
+        assert stream.response.trace.duration_s == 10.0
+
+
+async def test_c04_who_leaves_after_the_deadline_finds_it_ended(faults):
+    async with faults(RawStreams(a=[[delta("one "), delta("two "), 1.0]])) as f:
+        async with f.stream(deadline_s=10.0) as stream:
+            await asyncio.sleep(20.0)
+            await anext(stream)
+        assert f.router.metrics().total.failures == 1
+        assert f.router.metrics().total.cancelled == 0
+
+
+async def test_c04_an_upstream_without_an_end_is_read_for_so_long_only(faults):
+    async with faults(RawStreams(a=[[delta("x")] * 3 * MOST_KEPT])) as f, f.stream(deadline_s=10.0) as stream:
+        await asyncio.sleep(20.0)
+        for _ in range(MOST_KEPT):
+            assert (await anext(stream)).text == "x"
+        with pytest.raises(DeadlineExceeded):
+            await anext(stream)
+
+
+async def test_c04_a_reader_who_comes_back_while_it_is_being_closed_waits_for_it(faults):
+    async with (
+        faults(Unwilling(Stream(WORDS, pause_s=100.0), 0.5), late_s=0.5) as f,
+        f.stream(deadline_s=10.0) as stream,
+    ):
+        await asyncio.sleep(10.25)
+        assert [(await anext(stream)).text for _ in range(2)] == ["", "one "]
+        with pytest.raises(DeadlineExceeded):
+            await anext(stream)
+        assert f.now() == 10.5
+
+
+async def test_c04_the_probe_of_a_breaker_is_given_back_too(faults):
+    script = RawStreams(a=[[ServerError("down")], [delta("one "), 1000.0]])
+    async with faults(script, groups={"chat": {"deployments": ["a"], "retry": "none", "breaker": FAILURES}}) as f:
+        await f.caught(f.read())
+        await f.pass_time(f.state("a").ready_at - f.now())
+        async with f.stream(deadline_s=10.0):
+            assert f.state("a").breaker.is_probing
+            await asyncio.sleep(10.5)
+            assert not f.state("a").breaker.is_probing
+
+
+async def test_c04_hooks_around_an_unread_stream_end_with_it(faults):
+    class Around:
+        closed_at = None
+
+        @hookimpl
+        async def asyncrouter_around_request_stream(self, chunks):
+            try:
+                async for one in chunks:
+                    yield one
+            finally:
+                self.closed_at = asyncio.get_running_loop().time()
+
+    around = Around()
+    async with (
+        faults(RawStreams(a=[[delta("one "), delta("two "), 1.0]]), plugins=[around]) as f,
+        f.stream(deadline_s=10.0) as stream,
+    ):
+        await anext(stream)
+        await asyncio.sleep(20.0)
+        assert f.sent[0].ended_at == around.closed_at == 10.0
+        assert (await anext(stream)).text == "two "
+        with pytest.raises(DeadlineExceeded):
+            await anext(stream)
+
+
+async def rest_of(stream):
+    """Return how many chunks there still are until the deadline is told."""
+    pieces = 0
+    with contextlib.suppress(DeadlineExceeded):
+        async for _ in stream:
+            pieces += 1
+        raise AssertionError("the stream came to its end")
+    return pieces
+
+
+async def test_c04_an_unread_stream_over_sockets_is_closed_at_its_deadline(wall):
+    flood = Flood(2000)
+    async with wall({"a": flood}, deployments=ONE_SLOT) as f:
+        async with f.stream(deadline_s=1.0) as stream:
+            await anext(stream)
+            await f.server.requests[0].disconnected.wait()
+            assert (f.state("a").in_flight, f.state("a").slots.in_use) == (0, 0)
+            assert await rest_of(stream) < 50, "what this process held of it, and no more"
+        a = f.router.metrics().deployments["a"]
+        assert (a.calls, a.failures, a.cancelled, a.breaker) == (1, 1, 0, "closed")
+
+
+# ---------------------------------------------------------------- C04: whoever drops the stream without closing it
+
+
+async def dropped(f, **arguments):
+    """Enter a stream and forget it."""
+    stream = f.router.stream(PROMPT, **arguments)
+    f._begun(arguments).end("left")
+    await stream.__aenter__()
+    await anext(stream)
+
+
+async def test_c04_a_stream_that_is_dropped_is_closed_at_once(faults):
+    async with faults(RawStreams(a=[[delta("one "), 1000.0]]), deployments=ONE_SLOT, breaker=FAILURES) as f:
+        await dropped(f)
+        await asyncio.sleep(0.001)
+        assert f.sent[0].ended_at == 0.0
+        a = f.router.metrics().deployments["a"]
+        assert (a.cancelled, a.failures, a.in_flight, a.breaker) == (1, 0, 0, "closed")
+
+
+async def test_c04_a_stream_that_is_dropped_over_sockets_is_closed_at_once(wall):
+    async with wall({"a": Sse([*chunks("one two")[:2], Gate()])}, deployments=ONE_SLOT) as f:
+        await dropped(f)
+        await f.server.requests[0].disconnected.wait()
+        assert f.router.metrics().deployments["a"].cancelled == 1

@@ -107,7 +107,7 @@ class Faulted(Routed):
         try:
             yield
             if leaving and not call.outcomes:  # the reader left, with or without having seen the whole answer
-                call.end("left")
+                call.end("left" if self.now() < call.deadline else "left late")
         except AsyncRouterError as error:
             if error.trace is None:  # refused at the door: no routed call
                 self.calls.remove(call)

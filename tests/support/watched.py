@@ -27,7 +27,7 @@ class Call:
     began_at: float
     deadline: float
     policy: str
-    outcome: str = "running"  # "answer", "error", "cancelled", "left" (a stream closed by its reader)
+    outcome: str = "running"  # "answer", "error", "cancelled", "left" (a stream closed by its reader), "left late"
     outcomes: int = 0
     late_s: float = -math.inf
     response: Response | None = None
