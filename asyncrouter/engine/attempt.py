@@ -136,7 +136,7 @@ class AttemptScope:
         now = self._fleet.now()
         state = self._state
         breaker_before = state.breaker.state
-        state.in_flight -= 1
+        state.ended()
         if self._draws:
             self._fleet.budget.hand_back()
         if self._limits is not None:

@@ -190,7 +190,7 @@ class Course:
 
     def has_others(self, step: Step) -> bool:
         """Whether somebody else could be asked when the attempt of *step*, which has begun, fails."""
-        selected = 0 if self._selection is None else len(self._selection.deployments)
+        selected = 0 if self._selection is None else len(self._selection.order)
         return len(self._tried) < selected or (bool(step.route.group.fallbacks) and len(self.trace.groups) == 1)
 
     def begun(self, step: Step) -> None:
@@ -274,19 +274,19 @@ class Course:
         self, selection: Selection | None, route: Route, kind: AttemptKind, reason: str, past: str
     ) -> Step | None:
         self._selection = selection
-        ordered = selection.deployments if selection is not None else ()
+        first = None if selection is None else selection.first
         if past:
-            ordered = tuple(one for one in ordered if one.name == past)
-        slots = self._fleet[ordered[0].name].slots if ordered else None
+            first = next((one for one in selection.deployments if one.name == past), None) if selection else None
+        slots = self._fleet[first.name].slots if first is not None else None
         crowded = slots is not None and slots.crowding > 0.0
-        if crowded:
-            self.trace.notes.append(f"{ordered[0].name}: no slot is free")
+        if first is not None and crowded:
+            self.trace.notes.append(f"{first.name}: no slot is free")
         if crowded or self._hopeless:
-            ordered = self.remaining(past)
-        if selection is None or not ordered:
+            first = next(iter(self.remaining(past)), None)
+        if selection is None or first is None:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
-        return Step(ordered[0], route, kind, reason or selection.reason, passed=ordered[0].name == past)
+        return Step(first, route, kind, reason or selection.reason, passed=first.name == past)
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""

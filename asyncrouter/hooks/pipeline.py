@@ -22,6 +22,7 @@ from asyncrouter.types.decisions import Estimate, Fallback, GiveUp, Retry, Selec
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import AsyncRouterError, PluginContractError
 from asyncrouter.types.events import Event
+from asyncrouter.types.ranking import Ranking
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 
@@ -209,6 +210,9 @@ def _checker(hook: str, types: tuple[type, ...], check: Check | None) -> Callabl
     return checked
 
 
+_NOT_GIVEN = "a Selection of the candidates that it was given"
+
+
 class _IsSelection:
     """Whether a selection holds candidates only; the last ones that did are known again without looking at each."""
 
@@ -219,12 +223,15 @@ class _IsSelection:
 
     def __call__(self, result: Selection, arguments: tuple[Any, ...]) -> str:
         """Return what was expected; "" where *result* is that."""
-        given, selected = arguments[2], result.deployments
+        given, selected = arguments[2], result.order
         if given is not self._given:
             self._given, self._ids, self._right = given, frozenset(map(id, given)), given
+        if isinstance(selected, Ranking) and selected.candidates is given:  # it looks at the rest when that is made
+            return "" if id(selected.first) in self._ids else _NOT_GIVEN
         if selected is not self._right:
+            selected = result.deployments
             if not self._ids.issuperset(map(id, selected)):
-                return "a Selection of the candidates that it was given"
+                return _NOT_GIVEN
             self._right = selected
         return ""
 

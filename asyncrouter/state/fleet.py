@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
@@ -26,8 +27,8 @@ from asyncrouter.types.metrics import DeploymentMetrics, Metrics
 class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
-    __slots__ = ("_aside", "_clock", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s", "limits",
-                 "output_tokens", "slots", "tally")  # fmt: skip
+    __slots__ = ("_aside", "_clock", "_watchers", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s",
+                 "limits", "output_tokens", "slots", "tally")  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class DeploymentState:
         self.limits = _limits(deployment, clock.now())
         self.slots = _slots(deployment, None)
         self._clock = clock
+        self._watchers: tuple[weakref.ref[set[str]], ...] = ()
         if self.limits is not None:
             self._may_be_aside()
 
@@ -89,6 +91,7 @@ class DeploymentState:
             self.breaker.renew(self._clock.now())
             self.cooldown_until = float("-inf")
             self.latency_s = self.output_tokens = None
+            self._tell()
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
             limits, self.limits = self.limits, _limits(deployment, self._clock.now())
@@ -129,10 +132,26 @@ class DeploymentState:
         if closed_s:
             self.limits.close_until(now + closed_s)
 
+    def watch(self, changed: set[str]) -> None:
+        """Put its name into *changed* whenever it may be less busy or faster than before, while somebody holds that."""
+        self._watchers = (*[one for one in self._watchers if one() is not None], weakref.ref(changed))
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            changed = watcher()
+            if changed is not None:
+                changed.add(self.deployment.name)
+
+    def ended(self) -> None:
+        """Count one call less in flight."""
+        self.in_flight -= 1
+        self._tell()
+
     def answered(self, latency_s: float) -> None:
         """Count the time until an answer, or until a stream's first output."""
         self.latency_s = smoothed(self.latency_s, latency_s)
         self.tally.latency.observe(latency_s)
+        self._tell()
 
     def produced(self, output_tokens: int) -> None:
         """Count the length of an answer."""
@@ -222,6 +241,16 @@ class Fleet:
             now, states = self.now(), self._states
             self._aside.difference_update([name for name in self._aside if states[name].is_at_rest(now)])
         return self._aside
+
+    def watch(self, deployments: Iterable[str]) -> set[str]:
+        """Return a set that gets the names of those of *deployments* whose view may have become less busy or faster.
+
+        That is since their names were last taken out of it.  It is filled for as long as somebody holds it.
+        """
+        changed: set[str] = set()
+        for name in deployments:
+            self._states[name].watch(changed)
+        return changed
 
     def news(self) -> anyio.Event:
         """Return the event that is set when a deployment is back, or may be probed: what waiting requests wait for."""

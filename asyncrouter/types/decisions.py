@@ -9,6 +9,7 @@ import attrs
 
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.making import maker
+from asyncrouter.types.ranking import Order, Ranking, first_of, made
 
 Contribution = tuple[float, str]
 """What one feature added to an estimate, in points of the estimator's own scale, and the feature's name."""
@@ -58,26 +59,32 @@ class Estimate:
 new_estimate = maker(Estimate)
 
 
-def _all(deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
-    return tuple(deployments)
+def _order(deployments: Iterable[Deployment] | Ranking) -> Order:
+    return deployments if isinstance(deployments, (tuple, Ranking)) else tuple(deployments)
+
+
+def _shown(order: Order) -> str:
+    return repr(made(order))
 
 
 @attrs.frozen(kw_only=True)
 class Selection:
     """Deployments in the order in which to try them, best first, with the reason.
 
+    They are given as ``deployments``, where making the order costs something as a
+    :class:`~asyncrouter.types.ranking.Ranking`: ``first`` is known then, and the rest made when it is read.
     ``propensity`` is the probability with which the first was chosen, in (0, 1]: 1 for a deterministic rule.
     ``parallel`` = k asks the first k of them at once, and ``take`` says which of their answers is given to the caller.
     """
 
-    deployments: tuple[Deployment, ...] = attrs.field(converter=_all)
+    order: Order = attrs.field(alias="deployments", converter=_order, eq=made, repr=_shown)
     reason: str = ""
     propensity: float = 1.0
     parallel: int = 1
     take: Take = "first"
 
     def __attrs_post_init__(self) -> None:
-        if not self.deployments:
+        if not self.order:
             raise ValueError("deployments: a selection names at least one deployment; return None to decline")
         if not 0.0 < self.propensity <= 1.0:
             raise ValueError(f"propensity: expected a probability in (0, 1], not {self.propensity!r}")
@@ -85,6 +92,16 @@ class Selection:
             raise ValueError(f"parallel: expected 1 or more, not {self.parallel!r}")
         if self.take not in TAKES:
             raise ValueError(f"take: expected one of {', '.join(TAKES)}, not {self.take!r}")
+
+    @property
+    def first(self) -> Deployment:
+        """The one to try first, without making the order of the rest."""
+        return first_of(self.order)
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """All of them, best first."""
+        return made(self.order)
 
 
 new_selection = maker(Selection)

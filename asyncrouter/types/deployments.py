@@ -218,7 +218,9 @@ class DeploymentView(Protocol):
 class FleetView(Protocol):
     """How all deployments fare, with the present moment and the random numbers that a strategy may use.
 
-    The router's own has ``perhaps_aside()`` too, the names of all that may not be ready: few, and mostly none.
+    The router's own has two more methods, for those who look at many.  ``perhaps_aside()``: the names of all that may
+    not be ready, few and mostly none.  ``watch(names)``: a set that gets the name of each of them that may have become
+    less busy or faster, while somebody holds it.
     """
 
     random: random.Random

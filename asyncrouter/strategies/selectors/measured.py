@@ -8,19 +8,23 @@ import attrs
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
-from asyncrouter.types.decisions import Estimate, Selection
-from asyncrouter.types.deployments import Deployment, FleetView
+from asyncrouter.strategies.standings import ByNumber
+from asyncrouter.types.decisions import Estimate, Selection, new_selection
+from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
+from asyncrouter.types.ranking import first_of, led_by
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class LeastBusySelector:
     """The fewest calls under way first; ties in the configured order."""
 
+    _order: ByNumber = attrs.field(init=False, repr=False, factory=lambda: ByNumber(_in_flight))
+
     @hookimpl(trylast=True)
     def asyncrouter_select(self, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* by their calls under way."""
-        ordered = tuple(sorted(candidates, key=lambda one: state[one.name].in_flight))
-        return Selection(deployments=ordered, reason=f"{state[ordered[0].name].in_flight} calls in flight")
+        order = self._order(candidates, state)
+        return new_selection(deployments=order, reason=f"{state[first_of(order).name].in_flight} calls in flight")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -32,20 +36,25 @@ class LatencySelector:
     """
 
     explore: float = attrs.field(default=0.05, validator=options.number(0, 1))
+    _order: ByNumber = attrs.field(init=False, repr=False, factory=lambda: ByNumber(_expected_latency))
 
     @hookimpl(trylast=True)
     def asyncrouter_select(self, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* by latency, now and then with one of the others in front; the propensity tells."""
-        ordered = sorted(candidates, key=lambda one: _expected_latency(one, state))
-        others = len(ordered) - 1
+        order, others = self._order(candidates, state), len(candidates) - 1
+        best = first_of(order)
         if not others or not self.explore:
-            return Selection(deployments=tuple(ordered), reason=_latency_reason(ordered[0], state))
+            return new_selection(deployments=order, reason=_latency_reason(best, state))
         if state.random.random() >= self.explore:
-            reason, propensity = _latency_reason(ordered[0], state), 1.0 - self.explore
-        else:
-            ordered.insert(0, ordered.pop(1 + state.random.randrange(others)))
-            reason, propensity = "explored, " + _latency_reason(ordered[0], state), self.explore / others
-        return Selection(deployments=tuple(ordered), reason=reason, propensity=propensity)
+            return new_selection(deployments=order, reason=_latency_reason(best, state), propensity=1.0 - self.explore)
+        other = candidates[state.random.randrange(others)]
+        if other is best:
+            other = candidates[-1]
+        return new_selection(
+            deployments=led_by(other, order),
+            reason="explored, " + _latency_reason(other, state),
+            propensity=self.explore / others,
+        )
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -66,7 +75,7 @@ class CostSelector:
         ordered = tuple(sorted(candidates, key=lambda one: costs[one.name]))
         cost = costs[ordered[0].name]
         reason = f"expected cost {cost:.3g} USD" if cost < math.inf else "no price known: configured order"
-        return Selection(deployments=ordered, reason=reason)
+        return new_selection(deployments=ordered, reason=reason)
 
     def _cost(self, deployment: Deployment, estimate: Estimate, state: FleetView) -> float:
         if deployment.price is None:
@@ -76,8 +85,11 @@ class CostSelector:
         return deployment.price.cost_usd(estimate.input_tokens, expected)
 
 
-def _expected_latency(deployment: Deployment, state: FleetView) -> float:
-    view = state[deployment.name]
+def _in_flight(view: DeploymentView) -> float:
+    return view.in_flight
+
+
+def _expected_latency(view: DeploymentView) -> float:
     if view.latency_s is not None:
         return view.latency_s
     return math.inf if view.in_flight else -math.inf

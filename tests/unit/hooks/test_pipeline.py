@@ -15,6 +15,7 @@ from compiled import ANSWER, ASK, STRANGE, A, B, named, pipeline_of, plugin
 from asyncrouter.hooks.manager import ARGUMENTS, HookManager
 from asyncrouter.types.decisions import Estimate, Fallback, GiveUp, Retry, Selection, Verdict
 from asyncrouter.types.errors import InvalidRequest, PluginContractError
+from asyncrouter.types.ranking import Ranking
 from asyncrouter.types.request import Request
 
 GIVEN = {"request": ASK, "candidates": (A, B), "remaining": (A, B), "deployment": A}
@@ -166,11 +167,17 @@ async def test_who_comes_later_is_not_asked_after_a_failure(hook):
 # ------------------------------------------------------------------ junk
 
 
+def ranked(first, candidates):
+    return Selection(deployments=Ranking(first, candidates, lambda: candidates))
+
+
 JUNK = [
     ("estimate", 0.5, "returned float, expected Estimate or None"),
     ("estimate", Estimate, "returned type, expected Estimate or None"),
     ("select", (A,), "returned tuple, expected Selection or None"),
     ("select", Selection(deployments=(A, STRANGE)), "returned Selection, expected a Selection of the candidates"),
+    ("select", ranked(STRANGE, GIVEN["candidates"]), "returned Selection, expected a Selection of the candidates"),
+    ("select", ranked(A, (A, STRANGE)), "returned Selection, expected a Selection of the candidates"),
     ("retry", 1.0, "returned float, expected Retry or GiveUp or None"),
     ("retry", False, "returned bool, expected Retry or GiveUp or None"),
     ("retry", Fallback(group="g"), "returned Fallback, expected Retry or GiveUp or None"),
@@ -196,6 +203,8 @@ async def test_junk_is_a_contract_error_that_names_the_plugin(hook, result, mess
 GOOD = [
     ("estimate", Estimate(complexity=0.0)),
     ("select", Selection(deployments=(B,))),
+    ("select", ranked(B, GIVEN["candidates"])),
+    ("select", ranked(B, (A, B)[1:])),
     ("retry", Retry(0.0)),
     ("retry", GiveUp()),
     ("fallback", Fallback(deployment=B)),

@@ -1,0 +1,168 @@
+"""Orders that are kept up: always what a sort of all candidates would say, by the first and by the rest."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncrouter.state.budgets import RetryBudget
+from asyncrouter.state.fleet import Fleet
+from asyncrouter.strategies.selectors.measured import LatencySelector, LeastBusySelector
+from asyncrouter.strategies.standings import FEW, ByNumber
+from asyncrouter.types.deployments import Deployment
+from asyncrouter.types.ranking import Ranking, first_of, made
+
+MANY = FEW + 4
+
+
+class Clock:
+    def now(self):
+        return 0.0
+
+
+def fleet_of(count=MANY):
+    deployments = tuple(Deployment(name=f"d{number}", provider="p", model="m") for number in range(count))
+    fleet = Fleet(Clock(), random.Random(1), RetryBudget(0.2, 3))  # noqa: S311 - repeatable
+    fleet.add(deployments)
+    return fleet, deployments
+
+
+def busy(view):
+    return view.in_flight
+
+
+def latency(view):
+    if view.latency_s is None:
+        return math.inf if view.in_flight else -math.inf
+    return view.latency_s
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["begin", "begin", "end", "answer", "answer fast", "leave", "look"]),
+        st.integers(0, MANY - 1),
+    ),
+    max_size=120,
+)
+
+
+@pytest.mark.parametrize("number", [busy, latency])
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS)
+def test_the_order_is_that_of_a_sort(number, steps):
+    fleet, candidates = fleet_of()
+    kept, away = ByNumber(number), set()
+    for place in range(MANY):
+        fleet[f"d{place}"].in_flight = 1 + place % 2
+    kept(candidates, fleet)
+    for step, place in steps:
+        state = fleet[f"d{place}"]
+        if step == "begin":
+            state.in_flight += 1
+        elif step == "end" and state.in_flight:
+            state.ended()
+        elif step.startswith("answer"):
+            state.answered(0.1 if step == "answer fast" else 1.0 + place % 3)
+        elif step == "leave":
+            away ^= {place}
+        left = candidates if not away else tuple(one for n, one in enumerate(candidates) if n not in away)
+        if len(left) > FEW:
+            order = kept(left, fleet)
+            assert isinstance(order, Ranking)
+            wanted = sorted(left, key=lambda one: number(fleet[one.name]))
+            assert first_of(order) is wanted[0]
+            assert list(made(order)) == wanted
+
+
+def test_what_a_kept_order_tells_is_how_they_stand_when_it_is_read():
+    fleet, candidates = fleet_of()
+    order = ByNumber(busy)(candidates, fleet)
+    fleet["d1"].in_flight = fleet["d0"].in_flight = 5
+    names = [one.name for one in made(order)]
+    assert (names[0], names[1], names[-1]) == ("d0", "d2", "d1")
+    fleet["d2"].in_flight = 9
+    assert [one.name for one in made(order)] == names
+
+
+def test_an_order_may_be_read_when_its_deployments_are_forgotten():
+    fleet, candidates = fleet_of()
+    order = ByNumber(busy)(candidates, fleet)
+    fleet.forget(one.name for one in candidates)
+    assert made(order) == candidates
+
+
+def test_another_fleet_is_another_standing():
+    (first, candidates), (second, _) = fleet_of(), fleet_of()
+    kept = ByNumber(busy)
+    first["d0"].in_flight = 1
+    assert [first_of(kept(candidates, fleet)).name for fleet in (first, second, first)] == ["d1", "d0", "d1"]
+
+
+def test_the_heap_does_not_grow_with_the_calls():
+    fleet, candidates = fleet_of()
+    kept = ByNumber(busy)
+    for _ in range(50):
+        for place in range(MANY):
+            fleet[f"d{place}"].in_flight += 1
+        kept(candidates, fleet)
+        for place in range(MANY):
+            fleet[f"d{place}"].ended()
+        kept(candidates, fleet)
+    assert len(kept._standings(candidates)._heap) <= 2 * MANY + 1
+
+
+def test_nobody_is_told_who_has_let_go():
+    fleet, _ = fleet_of(2)
+    watched = fleet.watch(["d0"])
+    fleet["d1"].ended()
+    assert watched == set()
+    fleet["d0"].ended()
+    assert watched == {"d0"}
+    del watched
+    gc.collect()
+    fleet["d0"].ended()
+    fleet.watch(["d0"])
+    assert len(fleet["d0"]._watchers) == 1
+
+
+def test_another_model_behind_the_name_is_told_of():
+    fleet, candidates = fleet_of()
+    for place in range(MANY):
+        fleet[f"d{place}"].answered(1.0)
+    kept = ByNumber(latency)
+    assert first_of(kept(candidates, fleet)).name == "d0"
+    fleet.adopt([Deployment(name="d5", provider="p", model="other")])
+    assert first_of(kept(candidates, fleet)).name == "d5"
+
+
+# ------------------------------------------------------------------ the selectors that go by it, among many
+
+
+def test_least_busy_among_many():
+    fleet, candidates = fleet_of()
+    for place in range(MANY - 1):
+        fleet[f"d{place}"].in_flight = 3
+    found = LeastBusySelector().asyncrouter_select(candidates, fleet)
+    assert (found.first.name, found.reason) == (f"d{MANY - 1}", "0 calls in flight")
+    assert found.deployments == (candidates[-1], *candidates[:-1])
+
+
+def test_latency_among_many_explores_each_other_one_alike():
+    fleet, candidates = fleet_of()
+    for place in range(MANY):
+        fleet[f"d{place}"].answered(1.0 + (place != 3))
+    selector = LatencySelector(explore=0.5)
+    found = [selector.asyncrouter_select(candidates, fleet) for _ in range(6000)]
+    best = [one for one in found if one.first.name == "d3"]
+    assert {(one.reason, one.propensity) for one in best} == {("latency 1 s", 0.5)}
+    assert len(best) / 6000 == pytest.approx(0.5, abs=0.03)
+    for other in set(range(MANY)) - {3}:
+        seen = [one for one in found if one.first.name == f"d{other}"]
+        assert len(seen) / 6000 == pytest.approx(0.5 / (MANY - 1), abs=0.015)
+        assert {(one.reason, one.propensity) for one in seen} == {("explored, latency 2 s", 0.5 / (MANY - 1))}
+    assert [one.name for one in seen[0].deployments[:2]] == [f"d{MANY - 1}", "d3"]
