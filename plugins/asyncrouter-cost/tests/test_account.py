@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from asyncrouter_cost import ledger as ledger_module
+from asyncrouter_cost import books as books_module
 from asyncrouter_cost.account import Account
+from asyncrouter_cost.books import Books
 from asyncrouter_cost.ledger import Ledger
 from asyncrouter_cost.options import Budget
 from hypothesis import given
@@ -106,7 +107,7 @@ def test_whose_money_it_is():
         Budget(usd=0.5, per="hour", by="agent"),
         Budget(usd=0.25, per="hour", by="metadata.team", only="red"),
     )
-    ledger = Ledger(budgets, Clock())
+    ledger = Ledger(budgets, Clock(), Books())
     ledger.settle(ledger.reserve(request("recon", team="red"), 0.2), 0.2)
     assert ledger.shortage(request("recon", team="red"), 0.1) == (budgets[2], pytest.approx(0.05))
     assert ledger.shortage(request("recon", team="blue"), 0.4) == (budgets[1], pytest.approx(0.3))
@@ -117,9 +118,9 @@ def test_whose_money_it_is():
 
 
 def test_accounts_are_bounded_and_newcomers_share_one(monkeypatch):
-    monkeypatch.setattr(ledger_module, "MOST_ACCOUNTS", 100)
-    clock = Clock()
-    ledger = Ledger((Budget(usd=1.0, per="hour", by="metadata.user"),), clock)
+    monkeypatch.setattr(books_module, "MOST_ACCOUNTS", 100)
+    clock, books = Clock(), Books()
+    ledger = Ledger((Budget(usd=1.0, per="hour", by="metadata.user"),), clock, books)
     for number in range(100):
         ledger.settle(ledger.reserve(request(user=number), 0.5), 0.5)
     for number in (100, 101):
@@ -128,4 +129,4 @@ def test_accounts_are_bounded_and_newcomers_share_one(monkeypatch):
     assert ledger.shortage(request(user=7), 0.4) is None
     clock.now = 2 * HOUR
     assert ledger.shortage(request(user=103), 0.9) is None
-    assert len(ledger._accounts) == 1
+    assert len(books) == 1

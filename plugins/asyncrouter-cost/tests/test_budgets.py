@@ -228,7 +228,7 @@ async def held(router):
     (selector,) = (one.instance for one in router._assembler.instances() if isinstance(one.instance, BudgetedSelector))
     assert not selector._chosen
     assert not selector._under_way
-    return sum(account._reserved for account in selector._ledger._accounts.values())
+    return sum(account._reserved for account in selector.books._accounts.values())
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ async def test_who_was_cut_off_may_have_worked(error):
     async with router(Fail(error), 0.025, retry="none", options={"usd_per_quality": 1e9}) as r:
         assert await outcomes_of(r, 1, max_tokens=1000) == ["AllAttemptsFailed"]
         (selector,) = (one.instance for one in r._assembler.instances() if isinstance(one.instance, BudgetedSelector))
-        (account,) = selector._ledger._accounts.values()
+        (account,) = selector.books._accounts.values()
         assert account.spent_usd(r.fleet.now()) == pytest.approx(0.011)  # both were asked
 
 

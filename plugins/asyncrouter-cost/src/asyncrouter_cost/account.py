@@ -25,7 +25,10 @@ STEEPEST = 50.0
 
 
 class Account:
-    """US dollars spent and set aside under one limit; times are in seconds of the router's clock, never falling."""
+    """US dollars spent and set aside under one limit; times are in seconds of the router's clock, never falling.
+
+    ``limit_usd`` may be changed: what was spent stays spent.
+    """
 
     __slots__ = ("_ahead", "_holds", "_learned", "_moved_at", "_period_s", "_reserved", "_slices", "limit_usd")
 

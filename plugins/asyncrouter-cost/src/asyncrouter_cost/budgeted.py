@@ -23,6 +23,7 @@ from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 from asyncrouter.types.tokens import input_tokens
 from asyncrouter.types.trace import Attempt, Outcome
+from asyncrouter_cost.books import Books
 from asyncrouter_cost.ledger import Hold, Ledger
 from asyncrouter_cost.offers import AVERAGE, Expectations, Offer
 from asyncrouter_cost.options import Budget
@@ -40,13 +41,26 @@ class BudgetedSelector:
     for is not called.  Room is taken where the choice is made, so that no two calls count on the same money.
     """
 
-    def __init__(self, expectations: Expectations, budgets: tuple[Budget, ...], *, downgrades: bool) -> None:
+    def __init__(
+        self, expectations: Expectations, budgets: tuple[Budget, ...], books: Books, *, downgrades: bool
+    ) -> None:
+        self.books = books
         self._expectations = expectations
         self._budgets = budgets
         self._downgrades = downgrades
         self._ledger: Ledger | None = None
         self._chosen: dict[str, Hold | None] = {}
         self._under_way: dict[tuple[str, str], list[Hold]] = {}
+
+    @hookimpl
+    async def asyncrouter_startup(self) -> None:
+        """Take up what was spent before."""
+        self.books.open()
+
+    @hookimpl
+    async def asyncrouter_shutdown(self) -> None:
+        """Keep what was spent."""
+        self.books.close()
 
     # ------------------------------------------------------------------ the choice
 
@@ -61,7 +75,7 @@ class BudgetedSelector:
         """
         ledger = self._ledger
         if ledger is None:
-            ledger = self._ledger = Ledger(self._budgets, state.now)
+            ledger = self._ledger = Ledger(self._budgets, state.now, self.books)
         self._give_back(request)
         urgency = ledger.urgency(request)
         offers = self._expectations.offers(request, estimate, candidates, dearer=math.exp(urgency))

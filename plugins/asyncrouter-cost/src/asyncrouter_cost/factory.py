@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncrouter.types.errors import ConfigError, ConfigFault
 from asyncrouter.types.request import EMPTY
+from asyncrouter_cost.books import Books
 from asyncrouter_cost.budgeted import BudgetedSelector
 from asyncrouter_cost.offers import Expectations
 from asyncrouter_cost.options import OnExceeded, checked_options
@@ -27,6 +29,7 @@ def cost(
     output_tokens: int = 256,
     budgets: Sequence[Mapping[str, Any]] = (),
     on_exceeded: OnExceeded = "raise",
+    state: str | os.PathLike[str] | None = None,
 ) -> ValueSelector | BudgetedSelector:
     """Choose the best expected quality for its money, within budgets.
 
@@ -35,7 +38,8 @@ def cost(
     price.  ``difficulty``, 0 or more: by how much the logit of the quality falls from complexity 0 to 1.
     ``output_tokens``: the length of an answer before any was seen.  ``budgets``: tables with ``usd`` and ``per``
     ("hour", "day" or "month"), and at will ``by`` ("agent" or "metadata.KEY") and ``only``.  ``on_exceeded``: "raise"
-    :class:`~asyncrouter.types.errors.BudgetExceeded`, or "downgrade" to what the budgets have room for.
+    :class:`~asyncrouter.types.errors.BudgetExceeded`, or "downgrade" to what the budgets have room for.  ``state``: the
+    path of a file that keeps what was spent over restarts; it is for one process at a time.
 
     Raises :class:`~asyncrouter.types.errors.ConfigError` with every fault found.
     """
@@ -46,11 +50,40 @@ def cost(
         output_tokens=output_tokens,
         budgets=budgets,
         on_exceeded=on_exceeded,
+        state=state,
     )
     expectations = Expectations(options)
     if not options.budgets:
         return ValueSelector(expectations)
-    return BudgetedSelector(expectations, options.budgets, downgrades=options.on_exceeded == "downgrade")
+    downgrades = options.on_exceeded == "downgrade"
+    return BudgetedSelector(expectations, options.budgets, _books(options.state), downgrades=downgrades)
+
+
+def _books(state: Path | None) -> Books:
+    if state is None:
+        return Books()
+    from asyncrouter_cost.journal import Journal  # with it comes sqlite3
+
+    return Books(Journal(state))
+
+
+class CostFactory:
+    """Choose the best expected quality for its money, within budgets.
+
+    There is one factory for each router.  Groups of it that keep what they spend in the same ``state`` file have the
+    same accounts, also across a reconfiguration.
+    """
+
+    def __init__(self) -> None:
+        self._books: dict[Path, Books] = {}
+        self.__signature__ = inspect.signature(cost)
+
+    def __call__(self, **options: Any) -> ValueSelector | BudgetedSelector:
+        """Return what :func:`cost` makes of *options*."""
+        selector = cost(**options)
+        if isinstance(selector, BudgetedSelector) and selector.books.journal is not None:
+            selector.books = self._books.setdefault(selector.books.journal.path.resolve(), selector.books)
+        return selector
 
 
 def estimator(*, model: str | os.PathLike[str]) -> ModelEstimator:

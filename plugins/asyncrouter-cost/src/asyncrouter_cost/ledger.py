@@ -1,20 +1,15 @@
-"""All accounts of a selector, by budget and by whose money it is, and the money set aside for calls under way."""
+"""Which accounts a call is charged to, and the money set aside for calls under way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import attrs
 
 from asyncrouter.types.request import Request
 from asyncrouter_cost.account import Account
+from asyncrouter_cost.books import Books, Key
 from asyncrouter_cost.options import BY_METADATA, Budget
-
-MOST_ACCOUNTS = 10_000
-"""Accounts kept; beyond them idle ones make room, and where none is idle, newcomers share one account a budget."""
-
-OTHERS = object()
-"""The key of the account that newcomers share."""
 
 
 @attrs.define(eq=False)
@@ -28,13 +23,13 @@ class Hold:
 class Ledger:
     """What was spent and set aside.  Nothing here awaits, so looking for room and taking it are one step.
 
-    ``now`` returns the present moment in seconds.
+    ``now`` returns the present moment in seconds; ``books`` has the accounts.
     """
 
-    def __init__(self, budgets: tuple[Budget, ...], now: Callable[[], float]) -> None:
+    def __init__(self, budgets: tuple[Budget, ...], now: Callable[[], float], books: Books) -> None:
         self.now = now
-        self._budgets = budgets
-        self._accounts: dict[tuple[int, Hashable], Account] = {}
+        self._budgets = tuple((budget, budget.name) for budget in budgets)
+        self._books = books
 
     def urgency(self, request: Request) -> float:
         """Return the highest urgency of the accounts of *request*; see :meth:`Account.urgency`."""
@@ -48,8 +43,8 @@ class Ledger:
     def shortage(self, request: Request, usd: float) -> tuple[Budget, float] | None:
         """Return the first budget that has no room for *usd*, with what it has left; ``None`` when all have room."""
         now = self.now()
-        for place, budget in enumerate(self._budgets):
-            account = self._account(place, budget, request)
+        for budget, name in self._budgets:
+            account = self._account(budget, name, request, now)
             if account is not None and usd > (left := account.left_usd(now)):
                 return budget, max(left, 0.0)
         return None
@@ -69,31 +64,20 @@ class Ledger:
             account.spend(usd, now)
 
     def _of(self, request: Request) -> list[Account]:
-        found = (self._account(place, budget, request) for place, budget in enumerate(self._budgets))
+        now = self.now()
+        found = (self._account(budget, name, request, now) for budget, name in self._budgets)
         return [account for account in found if account is not None]
 
-    def _account(self, place: int, budget: Budget, request: Request) -> Account | None:
+    def _account(self, budget: Budget, name: str, request: Request, now: float) -> Account | None:
         whose = _whose(budget, request)
-        if budget.only is not None and whose != budget.only:
+        if budget.only is not None and whose != f"={budget.only}":
             return None
-        account = self._accounts.get((place, whose))
-        if account is None:
-            if len(self._accounts) >= MOST_ACCOUNTS:
-                self._make_room()
-            key: tuple[int, Hashable] = (place, whose if len(self._accounts) < MOST_ACCOUNTS else OTHERS)
-            account = self._accounts.setdefault(key, Account(budget.usd, budget.period_s))
-        return account
-
-    def _make_room(self) -> None:
-        now = self.now()
-        self._accounts = {key: one for key, one in self._accounts.items() if not one.is_idle(now)}
+        return self._books.account(Key(budget.per, name, whose), budget.usd, budget.period_s, now)
 
 
-def _whose(budget: Budget, request: Request) -> str | None:
-    """Return whose account it is; ``None`` for calls that do not say, which share one."""
+def _whose(budget: Budget, request: Request) -> str:
+    """Return whose account it is: a name after an equals sign; nothing for calls that do not say, which share one."""
     if not budget.by:
         return ""
-    if budget.by == "agent":
-        return request.agent
-    value = request.metadata.get(budget.by.removeprefix(BY_METADATA))
-    return None if value is None else str(value)
+    value = request.agent if budget.by == "agent" else request.metadata.get(budget.by.removeprefix(BY_METADATA))
+    return "" if value is None else f"={value}"

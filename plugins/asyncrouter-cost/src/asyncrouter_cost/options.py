@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -32,6 +35,11 @@ class Budget:
     only: str | None = None
 
     @property
+    def name(self) -> str:
+        """What tells it from other budgets of the same period, whatever the limit."""
+        return json.dumps([self.by, self.only])
+
+    @property
     def period_s(self) -> float:
         """The period in seconds."""
         return PERIODS_S[self.per]
@@ -47,6 +55,7 @@ class Options:
     output_tokens: int
     budgets: tuple[Budget, ...]
     on_exceeded: OnExceeded
+    state: Path | None
 
 
 def checked_options(
@@ -57,6 +66,7 @@ def checked_options(
     output_tokens: Any,
     budgets: Any,
     on_exceeded: Any,
+    state: Any,
 ) -> Options:
     """Return the options; raise :class:`ConfigError` with every fault found."""
     faults = [
@@ -65,6 +75,7 @@ def checked_options(
         *_number("output_tokens", output_tokens, least=1, whole=True),
         *_qualities(qualities),
         *_budgets(budgets),
+        *_state(state, budgets),
     ]
     if on_exceeded not in ON_EXCEEDED:
         faults.append(_fault("on_exceeded", '"raise" or "downgrade"', on_exceeded))
@@ -77,6 +88,7 @@ def checked_options(
         output_tokens=output_tokens,
         budgets=tuple(Budget(**one) for one in budgets),
         on_exceeded=on_exceeded,
+        state=None if state is None else Path(state),
     )
 
 
@@ -121,6 +133,9 @@ def _budgets(value: Any) -> Iterator[ConfigFault]:
             yield _fault(path, 'a table like { usd = 5.0, per = "day" }', budget)
             continue
         yield from _budget(path, budget)
+        alike = next((other for other in range(place) if _same(value[other], budget)), None)
+        if alike is not None:
+            yield ConfigFault(path, f"has the same per, by and only as budgets[{alike}]", "keep the smaller of the two")
 
 
 def _budget(path: str, budget: Mapping[str, Any]) -> Iterator[ConfigFault]:
@@ -136,6 +151,19 @@ def _budget(path: str, budget: Mapping[str, Any]) -> Iterator[ConfigFault]:
     only = budget.get("only")
     if only is not None and (not isinstance(only, str) or not by):
         yield ConfigFault(f"{path}.only", "names an agent or a value, and goes with by", 'add by = "agent"')
+
+
+def _same(one: object, other: Mapping[str, Any]) -> bool:
+    return isinstance(one, Mapping) and all(one.get(key) == other.get(key) for key in ("per", "by", "only"))
+
+
+def _state(value: Any, budgets: Any) -> Iterator[ConfigFault]:
+    if value is None:
+        return
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        yield _fault("state", "the path of a file", value)
+    elif not budgets:
+        yield ConfigFault("state", "keeps budgets, and there are none", "add budgets, or leave it out")
 
 
 def _fault(path: str, wanted: str, value: object) -> ConfigFault:
