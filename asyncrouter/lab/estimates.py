@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from asyncrouter.assembler import builtin_registry
+from asyncrouter.config.specs import StrategySpec
 from asyncrouter.hooks.manager import HookManager
 from asyncrouter.hooks.markers import PROJECT
 from asyncrouter.hooks.pipeline import compile_pipeline, must_wait
@@ -62,6 +63,14 @@ class NamedEstimator:
             np.array([one.complexity for one in answers], dtype=float),
             np.array(qualities, dtype=float).reshape(len(answers), len(models)),
         )
+
+
+def estimate_spec(name: str) -> StrategySpec:
+    """Return how a group is configured to have the estimator *name*: a registered name, or a trained model's path."""
+    path = Path(name)
+    if not path.is_file():
+        return StrategySpec(use=name)
+    return StrategySpec(use=ModelFile.read(path).estimator, options={"model": str(path)})
 
 
 def find_estimator(name: str, registry: Registry | None = None) -> NamedEstimator:

@@ -27,6 +27,16 @@ WAYS = ("own", "others", "others+own", "together")
     metavar="NAME_OR_MODEL",
     help="An estimator's name, or a model that was trained; may be given again.",
 )
+@click.option(
+    "--selector",
+    "selectors",
+    multiple=True,
+    metavar="NAME_OR_TABLE",
+    help="A selector as it is configured, over a fleet of the FILE's models; may be given again.",
+)
+@click.option(
+    "--estimate", metavar="NAME_OR_MODEL", default="heuristic", show_default=True, help="What selectors are told."
+)
 @click.option("--trainer", metavar="NAME", help="Train an estimator too, and measure it on rows that it has not seen.")
 @click.option(
     "--learn-from",
@@ -54,6 +64,8 @@ def evaluate(
     *,
     files: tuple[Path, ...],
     names: tuple[str, ...],
+    selectors: tuple[str, ...],
+    estimate: str,
     trainer: str | None,
     options: dict[str, Any],
     strong: str | None,
@@ -64,7 +76,7 @@ def evaluate(
     plot: Path | None,
     **course: Any,
 ) -> None:
-    """Measure estimators on outcome FILEs beside chance, prompt length and the oracle."""
+    """Measure estimators and selectors on outcome FILEs beside chance, prompt length and the oracle."""
     check_lab()
     if plot is not None:
         check_plot(plot)
@@ -73,16 +85,22 @@ def evaluate(
     from asyncrouter.lab.evaluation import evaluating, report
     from asyncrouter.lab.evaluation.bootstrap import Resampling
     from asyncrouter.lab.evaluation.scored import Reading
+    from asyncrouter.lab.evaluation.selectors import Conditions, add_selector, find_selector
     from asyncrouter.lab.training import NamedTrainer
 
     resampling = Resampling(seed=course["seed"], replicates=replicates, by_group=course["by_group"])
     reading, registry = Reading(strong=strong, weak=weak, prices=prices), builtin_registry()
     with telling(as_json=as_json), bars() as bar:
         estimators = [find_estimator(name, registry) for name in dict.fromkeys(("heuristic", *names))]
+        tried = [find_selector(text, registry) for text in dict.fromkeys(selectors)]
+        told_by = find_estimator(estimate, registry)
+        conditions = Conditions(estimator=told_by, reading=reading, seed=course["seed"])
         scored = evaluating.score_files(files, estimators, reading, bar("scoring"))
         learners = [NamedTrainer(trainer, options, registry)] if trainer else []
         for learner, trial in itertools.product(learners, _trials(**course)):
             scored = evaluating.add_trial(scored, learner, trial, reading, bar(f"training, {trial.label}"))
+        for selector in tried:
+            scored = add_selector(scored, selector, conditions, bar(selector.name))
         evaluated = evaluating.measure(scored, resampling, bar("measuring"))
         told = report.document(evaluated, resampling)
     _print(told, as_json=as_json)

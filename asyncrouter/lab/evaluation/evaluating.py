@@ -11,7 +11,8 @@ from asyncrouter.lab.estimates import NamedEstimator
 from asyncrouter.lab.evaluation.bootstrap import Resampling
 from asyncrouter.lab.evaluation.many import ManyModels, many_models, measure_many
 from asyncrouter.lab.evaluation.measuring import Measures, PairRows, measure_pair, pair_rows
-from asyncrouter.lab.evaluation.scored import Reading, Scored, score_file
+from asyncrouter.lab.evaluation.points import measure_played
+from asyncrouter.lab.evaluation.scored import ORACLE, Reading, Scored, score_file
 from asyncrouter.lab.evaluation.trials import Trial, run_trial
 from asyncrouter.lab.outcomes.files import Progress
 from asyncrouter.lab.outcomes.loading import load
@@ -62,6 +63,9 @@ def measure(scored: Mapping[Path, Scored], resampling: Resampling, progress: Pro
     for stream, (file, one) in enumerate(scored.items()):
         rows, many = pair_rows(one, str(file), stream), many_models(one)
         measures = {name: measure_pair([rows], name, resampling) for name in rows.scores}
+        selectors = {name: measure_played(one, played, resampling, stream) for name, played in one.played.items()}
+        oracle = measures.pop(ORACLE)
+        measures = {**measures, **selectors, ORACLE: oracle}
         if many is not None:
             measures = {
                 name: {**pair, **measure_many(many, name, resampling, stream)} for name, pair in measures.items()

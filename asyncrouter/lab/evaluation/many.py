@@ -17,7 +17,7 @@ from asyncrouter.lab.evaluation.frontier import (
     frontier_models,
 )
 from asyncrouter.lab.evaluation.measuring import Measures, measured
-from asyncrouter.lab.evaluation.scored import ORACLE, RANDOM, Scored
+from asyncrouter.lab.evaluation.scored import ORACLE, RANDOM, Played, Scored
 from asyncrouter.lab.outcomes.table import Floats, Indices, Outcomes, known_means
 
 Points = tuple[Floats, Floats]
@@ -40,21 +40,25 @@ class ManyModels:
 
 def many_models(scored: Scored) -> ManyModels | None:
     """Return what the measures of many models need; ``None`` where fewer than two models have prices."""
-    table = scored.outcomes
+    found = comparable(scored.outcomes)
+    if found is None:
+        return None
+    known, priced = found
+    kept = scored.outcomes.rows(known).of_models(priced)
+    assert kept.costs is not None  # noqa: S101 - there are prices
+    return ManyModels(kept, kept.costs, dict(_points(scored, kept, kept.costs, known, priced)))
+
+
+def comparable(table: Outcomes) -> tuple[Indices, Indices] | None:
+    """Return the models that have prices, and before them the rows on which all of these are known.
+
+    ``None`` where there are fewer than two such models, or no such row.
+    """
     if table.costs is None:
         return None
     priced = np.flatnonzero(~np.isnan(known_means(table.costs)))
     known = np.flatnonzero(~(np.isnan(table.scores[:, priced]) | np.isnan(table.costs[:, priced])).any(axis=1))
-    if priced.size <= 1 or not known.size:
-        return None
-    kept = attrs.evolve(
-        table.rows(known),
-        models=tuple(table.models[place] for place in priced),
-        scores=table.scores[known][:, priced],
-        costs=table.costs[known][:, priced],
-    )
-    assert kept.costs is not None  # noqa: S101 - just given
-    return ManyModels(kept, kept.costs, dict(_points(scored, kept, kept.costs, known, priced)))
+    return (known, priced) if priced.size > 1 and known.size else None
 
 
 def _points(
@@ -71,7 +75,18 @@ def _points(
         else:
             mix = by_complexity(scores[known], corners, len(means))
         yield name, _mixed(mix, table.scores, costs)
+    for name, played in scored.played.items():
+        yield name, _played_points(played, means, table.scores, costs)
     yield ORACLE, _mixed(by_expected_quality(table.scores, costs), table.scores, costs)
+
+
+def _played_points(played: Played, means: Floats, scores: Floats, costs: Floats) -> Points:
+    """Return the points of a selector, and the ends of the range, the cheapest model alone and the best one alone.
+
+    Between any two of them lots can be drawn.
+    """
+    ends = [int(np.argmin(means)), int(np.argmax(scores.mean(axis=0)))]
+    return np.vstack([costs.T[ends], played.costs]), np.vstack([scores.T[ends], played.qualities])
 
 
 def _mixed(mix: Mix, scores: Floats, costs: Floats) -> Points:

@@ -12,6 +12,7 @@ import numpy as np
 from asyncrouter.lab.evaluation.curves import pair_curve
 from asyncrouter.lab.evaluation.evaluating import Evaluated
 from asyncrouter.lab.evaluation.many import ManyModels, line_of
+from asyncrouter.lab.evaluation.points import points_curve
 from asyncrouter.lab.evaluation.scored import LENGTH, ORACLE, RANDOM
 
 # The palette of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell apart.
@@ -23,10 +24,12 @@ PANEL_INCHES = (4.6, 4.0)
 DOTS_PER_INCH = 120
 CALLS = 1000
 """Costs are told for so many calls."""
+POINT = {"linestyle": "", "marker": "D", "markersize": 5}
+"""What a selector came to."""
 STEPS = 200
 """Points of a line."""
 ABOVE = 0.15
-"""How far above the models alone a panel reaches, in parts of their range: the oracle's heights are out of reach."""
+"""How far above all lines but the oracle's a panel reaches, in parts of the models' range: that one is out of reach."""
 
 
 def draw(evaluated: Sequence[Evaluated], path: Path) -> None:
@@ -60,9 +63,13 @@ def draw(evaluated: Sequence[Evaluated], path: Path) -> None:
 
 
 def _pair(axes: Any, one: Evaluated) -> None:
-    rows = one.rows
-    for name, style in _styles(rows.scores).items():
-        curve = pair_curve(rows.scores[name], rows.strong, rows.weak)
+    rows, played = one.rows, one.scored.played
+    for name, style in _styles(one.measures).items():
+        if name in rows.scores:
+            curve = pair_curve(rows.scores[name], rows.strong, rows.weak)
+        else:
+            curve = points_curve(played[name], rows.weak, rows.strong, np.ones(len(rows)))
+            axes.plot(100 * curve.shares[1:-1], curve.qualities[1:-1], **{**style, **POINT})
         axes.plot(100 * curve.shares, curve.qualities, label=name, **style)
     _limit(axes, float(rows.weak.mean()), float(rows.strong.mean()))
     axes.set_xlabel(f"% of calls to {one.scored.outcomes.strong}")
@@ -74,8 +81,10 @@ def _many(axes: Any, one: Evaluated, many: ManyModels) -> None:
 
     costs, qualities = (side.mean(axis=1) for side in many.singles)
     axes.plot(CALLS * costs, qualities, linestyle="", marker="o", markersize=4, color="#999999")
-    for name, style in _styles(one.rows.scores).items():
-        line = line_of(many, name)
+    for name, style in _styles(one.measures).items():
+        line, played = line_of(many, name), one.scored.played.get(name)
+        if played is not None:
+            axes.plot(CALLS * played.costs.mean(axis=1), played.qualities.mean(axis=1), **{**style, **POINT})
         at = np.geomspace(line.costs[0], line.costs[-1], STEPS)  # a mix is straight in cost, so not on this scale
         axes.plot(CALLS * at, np.interp(at, line.costs, line.qualities), label=name, **style)
     alone = line_of(many, RANDOM)
@@ -91,7 +100,8 @@ def _many(axes: Any, one: Evaluated, many: ManyModels) -> None:
 
 def _limit(axes: Any, low: float, high: float) -> None:
     spare = ABOVE * (high - low)
-    axes.set_ylim(low - spare, high + 2 * spare)
+    drawn = [np.max(line.get_ydata()) for line in axes.get_lines() if line.get_label() != ORACLE]
+    axes.set_ylim(low - spare, max(high + 2 * spare, float(max(drawn)) + spare))
 
 
 def _styles(names: Any) -> dict[str, dict[str, Any]]:

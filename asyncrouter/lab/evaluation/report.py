@@ -11,13 +11,19 @@ import attrs
 from asyncrouter.lab.evaluation.bootstrap import LEVEL, Resampling
 from asyncrouter.lab.evaluation.evaluating import Evaluated
 from asyncrouter.lab.evaluation.measuring import Measures, mean_of, measure_pair
+from asyncrouter.lab.evaluation.scored import Played
 
 Document = dict[str, Any]
 Table = tuple[Sequence[str], list[Sequence[str]]]
 
-LABELS = {"apgr": "APGR", "cpt50": "CPT50", "cpt80": "CPT80", "aiq": "AIQ", "cost_at_best": "cost at best"}
-PERCENT = frozenset({"cpt50", "cpt80", "cost_at_best"})
+LABELS = {
+    "apgr": "APGR", "cpt50": "CPT50", "cpt80": "CPT80", "aiq": "AIQ", "cost_at_best": "cost at best",
+    "quality": "quality", "strong_share": "strong calls", "cost_usd": "USD for 1,000",
+}  # fmt: skip
+PERCENT = frozenset({"cpt50", "cpt80", "cost_at_best", "strong_share"})
 """Measures told in per cent."""
+THOUSANDS = frozenset({"cost_usd"})
+"""Measures told for a thousand calls."""
 
 
 def document(evaluated: Sequence[Evaluated], resampling: Resampling) -> Document:
@@ -31,7 +37,7 @@ def document(evaluated: Sequence[Evaluated], resampling: Resampling) -> Document
     if len(evaluated) > 1:
         told["macro"] = {name: figures(mean_of([one.measures[name] for one in evaluated])) for name in names}
         rows = [one.rows for one in evaluated]
-        told["pooled"] = {name: figures(measure_pair(rows, name, resampling)) for name in names}
+        told["pooled"] = {name: figures(measure_pair(rows, name, resampling)) for name in rows[0].scores}
     return told
 
 
@@ -47,7 +53,22 @@ def _file(one: Evaluated) -> Document:
         "weak": {"model": table.weak, "quality": float(one.rows.weak.mean())},
         "rows_learned_from": dict(one.scored.seen),
         "estimators": {name: figures(measures) for name, measures in one.measures.items()},
+        "selectors": {name: _points(played) for name, played in one.scored.played.items()},
     }
+
+
+def _points(played: Played) -> list[Document]:
+    """Return what each setting of a selector came to."""
+    return [
+        {
+            "settings": settings,
+            "rows": len(played.rows),
+            "quality": float(played.qualities[place].mean()),
+            "cost_usd": float(played.costs[place].mean()),
+            "strong_share": None if played.strong is None else float(played.strong[place].mean()),
+        }
+        for place, settings in enumerate(played.settings)
+    ]
 
 
 def figures(measures: Measures) -> Document:
@@ -83,11 +104,12 @@ def cell(one: Document, measure: str) -> str:
     if value is None:
         return "-"
     form = ".1%" if measure in PERCENT else ".3f"
+    scale = 1000 if measure in THOUSANDS else 1
     interval = one[f"{measure}_interval"]
     if interval is None or interval[0] == interval[1]:
-        return f"{value:{form}}"
+        return f"{value * scale:{form}}"
     low, high = interval
-    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{value * scale:{form}} [{low * scale:{form}}, {high * scale:{form}}]"
 
 
 def notes(told: Document) -> Iterator[str]:
@@ -95,15 +117,19 @@ def notes(told: Document) -> Iterator[str]:
     yield f"in brackets: {told['bootstrap']['level']:.0%} of bootstrap samples"
     for name, learned in told["learned_from"].items():
         seen = {Path(file["file"]).name: file["rows_learned_from"][name] for file in told["files"]}
-        yield f"{name}: {_learned(learned)}{_seen(seen)}"
+        is_selector = name in told["files"][0]["selectors"]
+        yield f"{name}: {_learned(learned)}{_seen(seen, 'whose estimator' if is_selector else '')}"
 
 
 def _learned(learned: str) -> str:
     return learned if learned.startswith("as it") else f"learned from {learned}"
 
 
-def _seen(seen: dict[str, int | None]) -> str:
+def _seen(seen: dict[str, int | None], whose: str) -> str:
     told = [f"{count:,} of {file}" for file, count in seen.items() if count]
     if told:
-        return f"; HAD SEEN THE PROMPTS of {', '.join(told)}: its figures there say nothing of new prompts"
+        who = f"{whose} " if whose else ""
+        return f"; {who}HAD SEEN THE PROMPTS of {', '.join(told)}: its figures there say nothing of new prompts"
+    if whose:
+        return ""
     return "; it does not tell what it has learned from" if None in seen.values() else "; none of these rows"

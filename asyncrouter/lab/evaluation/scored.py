@@ -12,12 +12,30 @@ from asyncrouter.lab.estimates import Estimates, NamedEstimator
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.lab.outcomes.loading import read, whole
 from asyncrouter.lab.outcomes.logs import check_prompts
-from asyncrouter.lab.outcomes.table import Floats, Outcomes, spread
+from asyncrouter.lab.outcomes.table import Floats, Indices, Outcomes, spread
+from asyncrouter.types.request import EMPTY
 
 RANDOM, LENGTH, ORACLE = "random", "length", "oracle"
 """Baselines: chance, the prompt's characters, and the true gain, which no router can know."""
 AS_IT_CAME = "as it came"
 """What an estimator was trained on that is measured without being trained here."""
+ONLINE = "each row after it was decided"
+"""What a selector learns from."""
+
+
+@attrs.frozen(kw_only=True)
+class Played:
+    """What a selector did with the rows at ``rows`` of a file, at each of its ``settings``.
+
+    ``qualities`` and ``costs`` (USD) have the shape (settings, rows); costs are 0 where no price is known.
+    ``strong`` tells where the strong model answered, of the same shape; ``None`` where others than the pair may answer.
+    """
+
+    rows: Indices
+    settings: tuple[str, ...]
+    qualities: Floats
+    costs: Floats
+    strong: Floats | None
 
 
 @attrs.frozen
@@ -26,7 +44,8 @@ class Scored:
 
     ``scores`` holds for each name the shape (rows,): the higher, the rather the strong model.  ``qualities`` holds
     the shape (rows, models) for those estimators that expect a quality of each model.  ``learned`` says what each of
-    them was trained on, and ``seen`` of how many of these prompts: ``None`` where it does not tell.
+    them was trained on, and ``seen`` of how many of these prompts: ``None`` where it does not tell.  ``played`` holds
+    what selectors did.
     """
 
     outcomes: Outcomes
@@ -34,6 +53,7 @@ class Scored:
     qualities: Mapping[str, Floats]
     learned: Mapping[str, str]
     seen: Mapping[str, int | None]
+    played: Mapping[str, Played] = EMPTY
 
     def also(self, name: str, said: Estimates, learned: str, seen: int | None) -> Scored:
         """Return the same with what another estimator has said."""

@@ -77,6 +77,15 @@ class Outcomes:
             features=None if self.features is None else self.features[indices],
         )
 
+    def of_models(self, places: Indices) -> Outcomes:
+        """Return the same rows with the models at *places* only."""
+        return attrs.evolve(
+            self,
+            models=_picked(self.models, places),
+            scores=self.scores[:, places],
+            costs=None if self.costs is None else self.costs[:, places],
+        )
+
 
 def concat(tables: Sequence[Outcomes]) -> Outcomes:
     """Return the rows of all *tables* below one another; models that a table does not know are unknown in its rows.
