@@ -188,4 +188,5 @@ class _Ready:
     def __init__(self, view: DeploymentView) -> None:
         self.in_flight = view.in_flight
         self.latency_s = view.latency_s
+        self.silent_s = view.silent_s
         self.output_tokens = view.output_tokens

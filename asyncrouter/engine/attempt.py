@@ -79,6 +79,7 @@ class AttemptScope:
         """Begin: the call is in flight, its rate is reserved."""
         state = self._state
         state.in_flight += 1
+        state.silence.began(self._started_at)
         state.tally.calls += 1
         state.tally.count_kind(self._step.kind)
         self._course.begun(self._step)
@@ -104,7 +105,7 @@ class AttemptScope:
     def first_output(self) -> None:
         """Note the moment of a stream's first output; what follows no longer counts as latency."""
         self._answered_at = now = self._fleet.now()
-        self._state.breaker.spoke_at = now
+        self._state.spoke(now)
         self._note_pace(now - self._started_at, now)
         self._took(now)
 
@@ -137,6 +138,11 @@ class AttemptScope:
         state = self._state
         breaker_before = state.breaker.state
         state.ended()
+        if self._answered_at is None:
+            if error is None or (isinstance(error, ProviderError) and not isinstance(error, AttemptTimedOut)):
+                state.silence.broken(now)
+            else:
+                state.silence.given_up(now)
         if self._draws:
             self._fleet.budget.hand_back()
         if self._limits is not None:

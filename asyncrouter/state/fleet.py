@@ -16,6 +16,7 @@ from asyncrouter.state.gradient import CEILING, Gradient
 from asyncrouter.state.latency import smoothed
 from asyncrouter.state.limits import RateLimits, wait_s
 from asyncrouter.state.shadows import ShadowBudget
+from asyncrouter.state.silence import Silence
 from asyncrouter.state.slots import Slots
 from asyncrouter.state.tallies import Tally
 from asyncrouter.types.allowances import Allowances
@@ -28,7 +29,7 @@ class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
     __slots__ = ("_aside", "_clock", "_watchers", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s",
-                 "limits", "output_tokens", "slots", "tally")  # fmt: skip
+                 "limits", "output_tokens", "silence", "slots", "tally")  # fmt: skip
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class DeploymentState:
         self.in_flight = 0
         self.latency_s: float | None = None
         self.output_tokens: float | None = None
+        self.silence = Silence()
         self.tally = Tally()
         self.limits = _limits(deployment, clock.now())
         self.slots = _slots(deployment, None)
@@ -80,6 +82,11 @@ class DeploymentState:
         return 0.0 if self.slots is None else self.slots.crowding
 
     @property
+    def silent_s(self) -> float:
+        """For how long calls have been waiting without a word from it."""
+        return self.silence.lasts_s(self._clock.now())
+
+    @property
     def waiting(self) -> int:
         """The calls in line for a slot, or for their turn within the rate."""
         return (0 if self.slots is None else self.slots.waiting) + (0 if self.limits is None else len(self.limits.line))
@@ -91,6 +98,7 @@ class DeploymentState:
             self.breaker.renew(self._clock.now())
             self.cooldown_until = float("-inf")
             self.latency_s = self.output_tokens = None
+            self.silence.forget(self._clock.now())
             self._tell()
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
@@ -141,6 +149,12 @@ class DeploymentState:
             changed = watcher()
             if changed is not None:
                 changed.add(self.deployment.name)
+
+    def spoke(self, now: float) -> None:
+        """Count the first output of a stream."""
+        self.breaker.spoke_at = now
+        self.silence.broken(now)
+        self._tell()
 
     def ended(self) -> None:
         """Count one call less in flight."""

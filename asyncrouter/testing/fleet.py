@@ -16,6 +16,7 @@ class FakeView:
 
     in_flight: int = 0
     latency_s: float | None = None
+    silent_s: float = 0.0
     output_tokens: float | None = None
     ready_at: float = 0.0
 

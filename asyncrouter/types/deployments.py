@@ -205,6 +205,11 @@ class DeploymentView(Protocol):
         ...
 
     @property
+    def silent_s(self) -> float:
+        """For how many seconds calls have been waiting for an answer while none came: at least so slow it is now."""
+        ...
+
+    @property
     def output_tokens(self) -> float | None:
         """Smoothed output tokens of an answer; ``None`` before the first."""
         ...

@@ -61,6 +61,39 @@ async def test_an_upstream_that_hangs_counts_as_slow_before_its_calls_end(faults
         assert len(began(f, "b", 64.5, 100.0)) >= 160
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("count", [2, 12], ids=["few", "many"])
+async def test_an_upstream_that_hangs_is_left_by_the_selector_of_the_fastest(faults, streamed, count):
+    """Deployment a, the fastest, never answers from the 60th second on; no breaker counts slow answers."""
+    names = [f"{chr(97 + number)}" for number in range(count)]
+
+    def script(_request, deployment, _number):
+        is_first = deployment.name == "a"
+        return Hang() if is_first and now() >= 60.0 else Slow(0.5 if is_first else 1.0, then=Reply())
+
+    groups = {"chat": {"deployments": names, "select": {"use": "latency", "explore": 0.0}}}
+    async with faults(script, groups=groups) as f:
+        tasks = []
+        while now() < 70.0:
+            tasks.append(asyncio.create_task(f.caught(f.read() if streamed else f.ask())))
+            await asyncio.sleep(0.2)
+        assert len(began(f, "a", 30.0, 60.0)) >= 149
+        assert 5 <= len(began(f, "a", 60.0)) <= 8, "its silence is longer than the others' latency"
+        answers = await asyncio.gather(*tasks)
+        assert not [one for one in answers if isinstance(one, AsyncRouterError)]
+
+
+async def test_a_long_answer_is_no_silence_while_others_are_answered(faults):
+    def script(_request, deployment, number):
+        long = 30.0 if number == 5 else 0.5
+        return Slow(long if deployment.name == "a" else 1.0, then=Reply())
+
+    async with faults(script, select={"use": "latency", "explore": 0.0}) as f:
+        await traffic(f, 5, 20.0)
+        assert len(began(f, "a", 5.0)) == 75
+        assert not began(f, "b", 5.0)
+
+
 async def test_a_brown_out_of_everything_costs_no_call(faults):
     """Where all that is left is slow, the slow ones are asked."""
 

@@ -31,6 +31,7 @@ class LeastBusySelector:
 class LatencySelector:
     """The lowest smoothed latency first; ties in the configured order.
 
+    One whose calls have been waiting for longer than that, while nobody gets an answer, counts as so slow.
     ``explore``: the probability, from 0 to 1, of trying another one first, so that a deployment which has recovered is
     seen again.  One that was never measured comes first, one call at a time: while that is under way it comes last.
     """
@@ -91,10 +92,14 @@ def _in_flight(view: DeploymentView) -> float:
 
 def _expected_latency(view: DeploymentView) -> float:
     if view.latency_s is not None:
-        return view.latency_s
+        return max(view.latency_s, view.silent_s)
     return math.inf if view.in_flight else -math.inf
 
 
 def _latency_reason(deployment: Deployment, state: FleetView) -> str:
-    latency = state[deployment.name].latency_s
-    return "latency not yet known" if latency is None else f"latency {latency:.3g} s"
+    view = state[deployment.name]
+    if view.latency_s is None:
+        return "latency not yet known"
+    if view.silent_s > view.latency_s:
+        return f"latency {view.latency_s:.3g} s, silent for {view.silent_s:.3g} s"
+    return f"latency {view.latency_s:.3g} s"

@@ -57,6 +57,16 @@ def test_brown_out_traffic_leaves_within_thirty_seconds():
     assert share(latency, "a", 90, 120) < 0.08  # it looks at the others with one request in twenty
 
 
+def test_standstill_the_silent_deployment_is_left_within_seconds():
+    runs = runs_of("standstill")
+    plain, slow_calls, latency = (runs[name] for name in ("standstill", "slow-calls", "latency"))
+    assert plain["deployments"]["a"]["calls_while_down"] > 500
+    assert share(latency, "a", 0, 60) > 0.4
+    assert share(latency, "a", 65, 90) < 0.08  # it looks at the others with one request in twenty
+    assert latency["success"] == 1.0
+    assert max(run["latency_s"]["p95"] for run in (slow_calls, latency)) < plain["latency_s"]["p95"] / 20
+
+
 def test_rate_limit_squeeze_the_provider_is_kept_at_its_limit():
     runs = runs_of("rate-limit-squeeze")
     for run in runs.values():

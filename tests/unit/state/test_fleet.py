@@ -122,7 +122,7 @@ def test_they_read_as_what_strategies_are_promised(fleet):
     assert view.now() == 100.0
     assert isinstance(view.random, random.Random)
     promised = {name for name in vars(DeploymentView) if not name.startswith("_")}
-    assert promised == {"in_flight", "latency_s", "output_tokens", "ready_at"}
+    assert promised == {"in_flight", "latency_s", "silent_s", "output_tokens", "ready_at"}
     assert all(hasattr(one, name) for name in promised)
 
 

@@ -44,6 +44,13 @@ def test_an_unmeasured_one_comes_first_one_call_at_a_time(deploy, fleet):
     assert names(selector.asyncrouter_select(candidates, busy)) == "ab"
 
 
+def test_latency_takes_silence_for_as_long_an_answer_at_least(deploy, fleet):
+    state = fleet(a={"latency_s": 0.5, "silent_s": 3.0}, b={"latency_s": 1.0, "silent_s": 0.9}, c={"latency_s": 2.0})
+    selector = LatencySelector(explore=0)
+    assert names(selector.asyncrouter_select(deploy("a", "b", "c"), state)) == "bca"
+    assert selector.asyncrouter_select(deploy("a"), state).reason == "latency 0.5 s, silent for 3 s"
+
+
 def test_latency_explores_with_the_propensity_it_tells(deploy, fleet):
     state = fleet(seed=4, a={"latency_s": 1.0}, b={"latency_s": 2.0}, c={"latency_s": 3.0})
     selector = LatencySelector(explore=0.3)
