@@ -14,7 +14,8 @@ from asyncrouter.strategies.filters.context_window import ContextWindowFilter
 from asyncrouter.strategies.filters.cooldown import CooldownFilter
 from asyncrouter.strategies.retries.exponential import ExponentialRetry, NoRetry
 from asyncrouter.strategies.selectors.complexity import ComplexitySelector
-from asyncrouter.strategies.selectors.measured import CostSelector, LatencySelector, LeastBusySelector
+from asyncrouter.strategies.selectors.cost import CostSelector
+from asyncrouter.strategies.selectors.measured import LatencySelector, LeastBusySelector
 from asyncrouter.strategies.selectors.ordered import PrioritySelector, RoundRobinSelector, WeightedSelector
 
 if TYPE_CHECKING:

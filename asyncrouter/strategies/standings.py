@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import DeploymentView, FleetView
@@ -14,6 +14,7 @@ from asyncrouter.types.ranking import Ranking
 FEW = 8
 """Up to so many are put in order at every decision: that is as fast, and needs no memory (``benchmarks/scale.py``)."""
 
+V = TypeVar("V")
 Number = Callable[[DeploymentView], float]
 
 
@@ -28,7 +29,7 @@ class ByNumber:
     def __init__(self, number: Number) -> None:
         self._number = number
         self._state: FleetView | None = None
-        self._standings: OncePerCandidates[_Standings] | None = None
+        self._standings: OncePerCandidates[Standings[DeploymentView]] | None = None
 
     def __call__(self, candidates: Candidates, state: FleetView) -> Candidates | Ranking:
         """Return *candidates* in order; of many only the first, the rest when it is asked for."""
@@ -38,35 +39,47 @@ class ByNumber:
             return tuple(sorted(candidates, key=lambda one: number(state[one.name])))
         if self._standings is None or self._state is not state:
             self._state = state
-            self._standings = OncePerCandidates(partial(_Standings, state=state, watch=watch, number=self._number))
-        standings = self._standings(candidates)
-        return Ranking(candidates[standings.first()], candidates, standings.ordered)
+            self._standings = OncePerCandidates(partial(_watched, state=state, watch=watch, number=self._number))
+        return self._standings(candidates).ranking()
 
 
-class _Standings:
-    """A heap of numbers and places, kept from one decision to the next.
+def _watched(
+    candidates: Candidates, state: FleetView, watch: Callable[..., set[str]], number: Number
+) -> Standings[DeploymentView]:
+    names = [one.name for one in candidates]
+    return Standings(candidates, [state[name] for name in names], number, watch(names))
 
-    For every place there is an entry with the number that was last found, which is at most the present one: those whose
-    number may have fallen are looked at before.  So when the entry at the top is up to date, no other is less.  The
-    older entries of numbers that have fallen stay where they are until they come to the top.
+
+class Standings(Generic[V]):
+    """Candidates by the *number* of their *views*, as :class:`ByNumber` has it, kept from one decision to the next.
+
+    *fallen* gets the names of those whose number may have fallen; without any, numbers only grow.
+
+    It is a heap of numbers and places.  For every place there is an entry with the number that was last found, which is
+    at most the present one: those that may have fallen are looked at before.  So when the entry at the top is up to
+    date, no other is less.  The older entries of numbers that have fallen stay until they come to the top.
     """
 
-    __slots__ = ("_changed", "_found", "_heap", "_number", "_places", "_views", "ordered")
+    __slots__ = ("_candidates", "_fallen", "_found", "_heap", "_number", "_order", "_places", "_views")
 
     def __init__(
-        self, candidates: Candidates, state: FleetView, watch: Callable[..., set[str]], number: Number
+        self, candidates: Candidates, views: list[V], number: Callable[[V], float], fallen: set[str] | None = None
     ) -> None:
+        self._candidates = candidates
+        self._views = views
         self._number = number
-        self._views = [state[one.name] for one in candidates]
+        self._fallen: set[str] = set() if fallen is None else fallen
         self._places = {one.name: place for place, one in enumerate(candidates)}
-        self._changed = watch(self._places)
-        self._found = [number(view) for view in self._views]
+        self._found = [number(view) for view in views]
         self._heap = self._anew()
-        self.ordered = partial(_ordered, candidates, self._views, number)  # a trace that is kept keeps no heap
+        self._order = partial(_ordered, candidates, views, number)  # a trace that is kept keeps no heap
 
-    def first(self) -> int:
-        """Return the place of the one with the least number."""
-        if self._changed:
+    def ranking(self) -> Ranking:
+        """Return the candidates, the one with the least number first."""
+        return Ranking(self._candidates[self._first()], self._candidates, self._order)
+
+    def _first(self) -> int:
+        if self._fallen:
             self._look_again()
         heap, found = self._heap, self._found
         while True:
@@ -83,8 +96,8 @@ class _Standings:
 
     def _look_again(self) -> None:
         found = self._found
-        while self._changed:
-            place = self._places[self._changed.pop()]
+        while self._fallen:
+            place = self._places[self._fallen.pop()]
             number = self._number(self._views[place])
             if number < found[place]:
                 found[place] = number
@@ -96,6 +109,6 @@ class _Standings:
         return sorted(zip(self._found, range(len(self._found)), strict=True))
 
 
-def _ordered(candidates: Candidates, views: list[DeploymentView], number: Number) -> Candidates:
+def _ordered(candidates: Candidates, views: list[V], number: Callable[[V], float]) -> Candidates:
     numbers = [number(view) for view in views]
     return tuple(candidates[place] for place in sorted(range(len(candidates)), key=numbers.__getitem__))

@@ -1,4 +1,4 @@
-"""Selectors that look at how the deployments fare: ``least_busy``, ``latency`` and ``cost``."""
+"""Selectors that look at how the deployments fare: ``least_busy`` and ``latency``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
 from asyncrouter.strategies.standings import ByNumber
-from asyncrouter.types.decisions import Estimate, Selection, new_selection
+from asyncrouter.types.decisions import Selection, new_selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
 from asyncrouter.types.ranking import first_of, led_by
 
@@ -56,34 +56,6 @@ class LatencySelector:
             reason="explored, " + _latency_reason(other, state),
             propensity=self.explore / others,
         )
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class CostSelector:
-    """The cheapest first, by price and expected tokens; those of unknown price last, ties in the configured order.
-
-    The expected output is the smaller of the estimate's forecast (often a mere bound, the caller's ``max_tokens``) and
-    of what the deployment's answers take on average, where known; otherwise ``output_tokens`` (a whole number of 0 or
-    more), by default 256.
-    """
-
-    output_tokens: int = attrs.field(default=256, validator=options.whole(0))
-
-    @hookimpl(trylast=True)
-    def asyncrouter_select(self, estimate: Estimate, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
-        """Return *candidates* by expected cost."""
-        costs = {one.name: self._cost(one, estimate, state) for one in candidates}
-        ordered = tuple(sorted(candidates, key=lambda one: costs[one.name]))
-        cost = costs[ordered[0].name]
-        reason = f"expected cost {cost:.3g} USD" if cost < math.inf else "no price known: configured order"
-        return new_selection(deployments=ordered, reason=reason)
-
-    def _cost(self, deployment: Deployment, estimate: Estimate, state: FleetView) -> float:
-        if deployment.price is None:
-            return math.inf
-        forecasts = (estimate.output_tokens, state[deployment.name].output_tokens)
-        expected = min((tokens for tokens in forecasts if tokens is not None), default=self.output_tokens)
-        return deployment.price.cost_usd(estimate.input_tokens, expected)
 
 
 def _in_flight(view: DeploymentView) -> float:

@@ -8,7 +8,8 @@ from asyncrouter.strategies.fallbacks.onward import GroupChainFallback, NextFall
 from asyncrouter.strategies.fallbacks.special import ContentFilterFallback, LargerContextFallback
 from asyncrouter.strategies.retries.exponential import ExponentialRetry, NoRetry
 from asyncrouter.strategies.selectors.complexity import ComplexitySelector
-from asyncrouter.strategies.selectors.measured import CostSelector, LatencySelector, LeastBusySelector
+from asyncrouter.strategies.selectors.cost import CostSelector
+from asyncrouter.strategies.selectors.measured import LatencySelector, LeastBusySelector
 from asyncrouter.strategies.selectors.ordered import PrioritySelector, RoundRobinSelector, WeightedSelector
 from asyncrouter.testing.contracts import (
     EstimatorContract,

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.strategies.selectors.measured import CostSelector, LatencySelector, LeastBusySelector
+from asyncrouter.strategies.selectors.measured import LatencySelector, LeastBusySelector
 from asyncrouter.testing.fleet import FakeFleet, FakeView
-from asyncrouter.types.decisions import Estimate
-from asyncrouter.types.deployments import Deployment, Price
+from asyncrouter.types.deployments import Deployment
 
 
 def names(selection):
@@ -91,53 +90,3 @@ def test_latency_keeps_every_candidate(latencies, explore, seed):
 def test_explore_is_a_probability():
     with pytest.raises(ValueError, match=r"^explore: expected a number from 0 to 1, not 2$"):
         LatencySelector(explore=2)
-
-
-# ---------------------------------------------------------------- cost
-
-
-def priced(**prices):
-    return tuple(
-        Deployment(name=name, provider="p", model="m", price=Price(input=price[0], output=price[1]) if price else None)
-        for name, price in prices.items()
-    )
-
-
-PROMPT_HEAVY = Estimate(complexity=0.5, input_tokens=10_000, output_tokens=10)
-
-
-def test_cost_orders_by_expected_cost_and_unknown_prices_last(fleet):
-    candidates = priced(u=None, a=(5.0, 15.0), b=(0.15, 0.6), c=(0.15, 0.6))
-    found = CostSelector().asyncrouter_select(PROMPT_HEAVY, candidates, fleet())
-    assert names(found) == "bcau"
-    assert found.reason == "expected cost 0.00151 USD"
-
-
-def test_cost_weighs_input_and_output(fleet):
-    candidates, selector = priced(i=(5.0, 5.0), o=(1.0, 20.0)), CostSelector()
-    answer_heavy = Estimate(complexity=0.5, input_tokens=10, output_tokens=10_000)
-    assert names(selector.asyncrouter_select(PROMPT_HEAVY, candidates, fleet())) == "oi"
-    assert names(selector.asyncrouter_select(answer_heavy, candidates, fleet())) == "io"
-
-
-def test_what_answers_take_is_believed_before_the_default_and_a_mere_bound(fleet):
-    candidates, selector = priced(i=(5.0, 5.0), o=(1.0, 20.0)), CostSelector()
-    short = fleet(i={"output_tokens": 10.0}, o={"output_tokens": 10.0})
-    bounded = Estimate(complexity=0.5, input_tokens=10_000, output_tokens=64_000)
-    assert names(selector.asyncrouter_select(bounded, candidates, fleet())) == "io"
-    assert names(selector.asyncrouter_select(bounded, candidates, short)) == "oi"
-    unknown = Estimate(complexity=0.5, input_tokens=100)
-    assert names(selector.asyncrouter_select(unknown, candidates, fleet())) == "io"
-    assert names(selector.asyncrouter_select(unknown, candidates, short)) == "oi"
-
-
-def test_the_default_output_is_an_option(fleet):
-    unknown, candidates = Estimate(complexity=0.5, input_tokens=100), priced(i=(5.0, 5.0), o=(1.0, 20.0))
-    assert names(CostSelector(output_tokens=0).asyncrouter_select(unknown, candidates, fleet())) == "oi"
-    with pytest.raises(ValueError, match=r"^output_tokens: expected a whole number of 0 or more, not -1$"):
-        CostSelector(output_tokens=-1)
-
-
-def test_without_any_price_the_order_stays(fleet):
-    found = CostSelector().asyncrouter_select(PROMPT_HEAVY, priced(a=None, b=None), fleet())
-    assert (names(found), found.reason) == ("ab", "no price known: configured order")

@@ -45,6 +45,25 @@ def test_weighted_draws_the_second_among_those_left(fleet):
     assert seconds["1"] / seconds.total() == pytest.approx(2 / 3, abs=0.04)
 
 
+def test_weighted_draws_the_rest_among_those_left_too(fleet):
+    candidates, state, selector = weigh(4, 1, 3, 2), fleet(seed=5), WeightedSelector()
+    orders = [names(selector.asyncrouter_select(candidates, state)) for _ in range(6000)]
+    thirds = Counter(order[2] for order in orders if order[:2] == ["0", "2"])
+    assert thirds["3"] / thirds.total() == pytest.approx(2 / 3, abs=0.04)
+    assert thirds.keys() == {"1", "3"}
+
+
+def test_weighted_draws_the_same_whoever_reads_the_rest(fleet):
+    candidates, read, unread = weigh(1, 2, 3), fleet(seed=6), fleet(seed=6)
+    selector = WeightedSelector()
+    firsts = [names(selector.asyncrouter_select(candidates, read))[0] for _ in range(20)]
+    kept = [selector.asyncrouter_select(candidates, unread) for _ in range(20)]
+    assert [one.first.name for one in kept] == firsts
+    assert [names(one) for one in kept] == [
+        names(selector.asyncrouter_select(candidates, again)) for again in [fleet(seed=6)] for _ in range(20)
+    ]
+
+
 def test_weighted_is_repeatable(deploy, fleet):
     candidates = deploy("a", "b", "c", "d")
     first, second = (
