@@ -53,7 +53,9 @@ class NamedTrainer:
         if not len(outcomes):
             raise ConfigError("no outcomes to learn from: give a file with rows")
         if outcomes.features is None and not any(outcomes.prompts):
-            raise ConfigError("no prompts to learn from: let the router log them, [outcomes] prompts = true")
+            raise ConfigError(
+                "no prompts to learn from: let the router log them, [outcomes] prompts = true, or vectors"
+            )
         options = dict(self.options) if prior is None else {**self.options, PRIOR: str(prior)}
         trainer: Trainer = self.registry.make("trainer", self.name, options, f"trainer {self.name!r}")
         written = trainer.train(outcomes, seed=seed, progress=progress)
@@ -61,4 +63,5 @@ class NamedTrainer:
             raise PluginContractError(f"trainer {self.name!r}: train returned no model file", plugin=self.name)
         made = ModelFile.parse(written, f"trainer {self.name!r}")
         before = ModelFile.read(prior).learned_from if prior not in (None, NO_PRIOR) else ()
-        return attrs.evolve(made, learned_from=(*made.learned_from, *before, *map(digest, outcomes.prompts)))
+        prompts = map(digest, filter(None, outcomes.prompts))
+        return attrs.evolve(made, learned_from=(*made.learned_from, *before, *prompts))

@@ -31,7 +31,8 @@ class Estimate:
     "caller" when the caller gave the complexity.  ``contributions`` are the features that made the score; without a
     ``reason`` of its own the estimate tells them, largest first.  ``qualities`` are the qualities, in [0, 1], that the
     estimator expects of the answers of deployments, by their names; it may know some of them, or none.  ``features`` is
-    the vector that it looked at, where it has one: an outcome log may keep it, to learn from without the prompts.
+    the vector that it looked at, where it has one, the most telling numbers first: an outcome log may keep it, to learn
+    from without the prompts, and a selector may take it for the kind of the prompt.
     """
 
     complexity: float

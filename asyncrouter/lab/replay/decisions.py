@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import attrs
 
+from asyncrouter.assembler import builtin_registry
 from asyncrouter.config.catalogue import build_catalogue
 from asyncrouter.config.schema import RouterConfig
 from asyncrouter.hooks.markers import hookimpl
+from asyncrouter.hooks.registry import Registry
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.lab.simulation.run import staged
 from asyncrouter.lab.simulation.upstream import Unreachable
@@ -25,28 +28,45 @@ EVERY = 200
 """So many decisions between two tellings of progress."""
 
 
-class LoggedEstimates:
-    """An estimator that says again what was said of a logged call, or declines where that is to be found anew."""
+class Revising(Protocol):
+    """An estimator that can tell from a logged vector what it would say now of a prompt that is not kept."""
 
-    def __init__(self) -> None:
+    def revise(self, logged: Estimate) -> Estimate:
+        """Return the estimate of the prompt that *logged* was of."""
+
+
+class LoggedEstimates:
+    """An estimator that says again what was said of a logged call, or declines where that is to be found anew.
+
+    *revising* are those estimators of the configuration, by group, that say more of a logged vector.
+    """
+
+    def __init__(self, revising: Mapping[str, Revising]) -> None:
         self.call: LoggedCall | None = None
+        self._revising = revising
 
     @hookimpl
     def asyncrouter_estimate(self) -> Estimate | None:
-        """Return the logged estimate of ``call``."""
+        """Return the logged estimate of ``call``, revised where it has a vector."""
         call = self.call
         if call is None or call.complexity is None:
             return None
-        return Estimate(
-            complexity=call.complexity,
-            input_tokens=call.expected_input_tokens,
-            output_tokens=call.expected_output_tokens,
-            source=call.estimator,
-            contributions=call.contributions,
-            qualities=call.qualities,
-            features=call.features,
-            reason="as logged",
-        )
+        logged = _logged(call)
+        estimator = self._revising.get(call.group) if call.features else None
+        return logged if estimator is None else estimator.revise(logged)
+
+
+def _logged(call: LoggedCall) -> Estimate:
+    return Estimate(
+        complexity=call.complexity or 0.0,
+        input_tokens=call.expected_input_tokens,
+        output_tokens=call.expected_output_tokens,
+        source=call.estimator,
+        contributions=call.contributions,
+        qualities=call.qualities,
+        features=call.features,
+        reason="as logged",
+    )
 
 
 def decisions(
@@ -55,7 +75,8 @@ def decisions(
     """Return the deployment that *config* would have asked first for each of *calls*, ``None`` for nobody.
 
     A call whose messages are logged is estimated anew; of another one the logged estimate is taken, which must then
-    come from the estimator of that name.  The fleet is at rest: what is decided by load is that of an idle router.
+    come from the estimator of that name, and which that one may revise by the logged vector.  The fleet is at rest:
+    what is decided by load is that of an idle router.
     Raises :class:`ConfigError` where the configuration has not the group of a call, or has another estimator.
     """
     _check(config, calls)
@@ -65,8 +86,9 @@ def decisions(
 async def _decided(
     config: RouterConfig, calls: Sequence[LoggedCall], seed: int, progress: Progress
 ) -> list[str | None]:
-    logged, chosen = LoggedEstimates(), list[str | None]()
-    async with Router(staged(config, Unreachable()), plugins=[logged], seed=seed) as router:
+    registry, chosen = builtin_registry(), list[str | None]()
+    logged = LoggedEstimates(dict(_revising(config, registry)))
+    async with Router(staged(config, Unreachable()), plugins=[logged], registry=registry, seed=seed) as router:
         for number, call in enumerate(calls, start=1):
             logged.call = call if call.messages is None else None
             messages = NO_PROMPT if call.messages is None else list(call.messages)
@@ -76,6 +98,14 @@ async def _decided(
             if number % EVERY == 0 or number == len(calls):
                 progress(number / len(calls))
     return chosen
+
+
+def _revising(config: RouterConfig, registry: Registry) -> Iterator[tuple[str, Revising]]:
+    for name, group in build_catalogue(config).groups.items():
+        spec = group.estimate
+        estimator = registry.make("estimator", spec.use, spec.options) if spec.instance is None else spec.instance
+        if hasattr(estimator, "revise"):
+            yield name, estimator
 
 
 def _check(config: RouterConfig, calls: Iterable[LoggedCall]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import attrs
 
 from asyncrouter import ConfigError, Deployment, Estimate, ModelGroup, Request, hookimpl
 from asyncrouter.types import tokens
@@ -13,6 +15,7 @@ from asyncrouter_semantic.head import PARTS, Judgement
 from asyncrouter_semantic.model import DEFAULT, Model
 from asyncrouter_semantic.panel import Panel, Placed, plain
 from asyncrouter_semantic.text import conversation
+from asyncrouter_semantic.vectors import vector_of
 
 LOGISTIC = math.pi / math.sqrt(3)
 """The standard deviation of the logistic distribution."""
@@ -21,6 +24,8 @@ ENOUGH_WORDS = 20
 LEAST = 0.005
 """Contributions below this are left out, in the gain's own scale."""
 
+OWN_VECTORS = "own outcomes"
+"""What contributions call that which was learned from vectors."""
 MOST_GROUPS = 256
 """Groups whose deployments are kept placed."""
 
@@ -51,16 +56,37 @@ class SemanticEstimator:
             share = ENOUGH_WORDS / (ENOUGH_WORDS + len(last.words))
             judged = _between(judged, self._model.judge(whole), share)
         kind = int(judged.likeness.argmax())
-        task = self._model.head.tasks[kind]
+        task, features = self._model.head.tasks[kind], vector_of(judged)
+        gain = self._gain(judged.gain, features)
         return Estimate(
-            complexity=_share_below((judged.gain - self._model.centre) / self._model.spread),
+            complexity=self._complexity(gain),
             input_tokens=tokens.input_tokens(request),
             output_tokens=tokens.requested_output_tokens(request),
-            contributions=_told(judged.added.tolist()),
+            contributions=_told([*judged.added.tolist(), gain - judged.gain]),
             source="semantic",
             qualities=self._place(group.deployments).qualities(judged.likeness, judged.ease),
-            reason=f"a strong model is to gain {judged.gain:+.2f}; most like {task} ({judged.likeness[kind]:.0%})",
+            features=features,
+            reason=f"a strong model is to gain {gain:+.2f}; most like {task} ({judged.likeness[kind]:.0%})",
         )
+
+    def revise(self, logged: Estimate) -> Estimate:
+        """Return what this model says of a prompt that is not kept, of which *logged* tells the vector.
+
+        Raises :class:`~asyncrouter.ConfigError` when it is the vector of another model, or there is none.
+        """
+        top = self._model.top
+        if top is None:
+            return logged
+        gain = top.gain(logged.features)
+        return attrs.evolve(
+            logged, complexity=self._complexity(gain), reason=f"a strong model is to gain {gain:+.2f}, by its vector"
+        )
+
+    def _gain(self, judged: float, features: Sequence[float]) -> float:
+        return judged if self._model.top is None else self._model.top.gain(features)
+
+    def _complexity(self, gain: float) -> float:
+        return _share_below((gain - self._model.centre) / self._model.spread)
 
     def _place(self, deployments: tuple[Deployment, ...]) -> Placed:
         key = tuple([(one.name, one.model) for one in deployments])
@@ -79,6 +105,7 @@ def _between(one: Judgement, other: Judgement, share: float) -> Judgement:
         one.added + share * (other.added - one.added),
         one.likeness + share * (other.likeness - one.likeness),
         one.ease + share * (other.ease - one.ease),
+        one.traits + share * (other.traits - one.traits),
     )
 
 
@@ -99,5 +126,5 @@ def _share_below(deviations: float) -> float:
 
 
 def _told(added: list[float]) -> tuple[tuple[float, str], ...]:
-    told = [(points, name) for points, name in zip(added, PARTS, strict=True) if abs(points) >= LEAST]
+    told = [(points, name) for points, name in zip(added, (*PARTS, OWN_VECTORS), strict=True) if abs(points) >= LEAST]
     return tuple(sorted(told, key=lambda one: -abs(one[0])))

@@ -46,13 +46,14 @@ class Judgement:
 
     ``gain`` is that of the strong model over the weak one, and ``added`` what each of :data:`PARTS` added to it;
     ``likeness`` tells how much the prompt is like each task and sums to 1; ``ease`` how much higher than is usual for
-    its task the scores are.
+    its task the scores are.  ``traits`` are the prompt's, scaled.
     """
 
     gain: float
     added: Floats
     likeness: Floats
     ease: float
+    traits: Floats
 
 
 @attrs.frozen(eq=False)
@@ -121,7 +122,7 @@ class Head:
         added[2:] = linear * np.bincount(GROUP_OF, by_trait, len(GROUP_NAMES))
         added[2:] += trees * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
         rest = trees * (total - float(steps.sum())) + offset
-        return Judgement(float(added.sum()) + rest, added, likeness, float(others[count]))
+        return Judgement(float(added.sum()) + rest, added, likeness, float(others[count]), sight.scaled)
 
     def _places(self, hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
         if not len(self.grams) or not len(hashes):

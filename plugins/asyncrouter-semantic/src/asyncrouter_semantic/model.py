@@ -12,6 +12,7 @@ from asyncrouter_semantic.head import Head, Judgement
 from asyncrouter_semantic.packing import CURE, Pack, unpacked
 from asyncrouter_semantic.panel import Panel
 from asyncrouter_semantic.text import Text
+from asyncrouter_semantic.vectors import TOP, Top
 
 DEFAULT, NO_PRIOR = "default", "none"
 SHIPPED = Path(__file__).with_name("default.model")
@@ -21,7 +22,10 @@ LEAST_SPREAD = 1e-6
 
 @attrs.frozen(eq=False)
 class Model:
-    """What a head expects, blended with what the prior model does; ``centre`` and ``spread`` are those of its gains."""
+    """What a head expects, blended with what the prior model does; ``centre`` and ``spread`` are those of its gains.
+
+    ``top`` is what was learned from vectors, where that was done; it then tells the gain.
+    """
 
     pack: Pack = attrs.field(repr=False)
     head: Head = attrs.field(repr=False)
@@ -31,6 +35,7 @@ class Model:
     centre: float
     spread: float
     learned_from: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    top: Top | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def load(cls, place: str | Path) -> Model:
@@ -47,7 +52,7 @@ class Model:
     @classmethod
     def of(cls, pack: Pack, origin: str) -> Model:
         """Make the model that *pack* holds; raise :class:`ConfigError` naming *origin* when something is missing."""
-        prior = pack.part("prior")
+        prior, top = pack.part("prior"), pack.part(TOP)
         try:
             head = Head.of(pack)
             return cls(
@@ -58,6 +63,7 @@ class Model:
                 pack.number("prior_weight", 0.0),
                 pack.number("centre"),
                 pack.number("spread", LEAST_SPREAD),
+                top=None if top is None else Top.of(top, len(head.tasks)),
             )
         except (KeyError, TypeError, ValueError) as error:
             problem = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"

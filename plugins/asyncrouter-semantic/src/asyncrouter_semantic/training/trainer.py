@@ -20,6 +20,7 @@ from asyncrouter_semantic.training.boosting import Bins
 from asyncrouter_semantic.training.panel import ease, panel
 from asyncrouter_semantic.training.sights import look
 from asyncrouter_semantic.training.tasks import Tasks, find_tasks
+from asyncrouter_semantic.training.vectors import from_vectors
 from asyncrouter_semantic.training.view import Lesson, View
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class SemanticTrainer:
     def train(self, outcomes: Outcomes, *, seed: int = 0, progress: Progress = lambda _share: None) -> bytes:
         """Return the model file that *outcomes* teach, the same for the same outcomes and seed.
 
-        Raises :class:`~asyncrouter.types.errors.ConfigError` when fewer than 20 rows with a prompt tell the gain.
+        Where no prompt is kept, the vectors of the prior are learned from.  Raises
+        :class:`~asyncrouter.types.errors.ConfigError` when fewer than 20 rows with a prompt, or with a vector, tell the
+        gain.
         """
         prior = None if self.prior == NO_PRIOR else Model.load(self.prior)
+        if prior is not None and outcomes.features is not None and not any(outcomes.prompts):
+            return from_vectors(outcomes, prior, seed)
         known = np.flatnonzero(~np.isnan(outcomes.gain))
         told = outcomes.rows(known)
         with_prompt = sum(map(bool, told.prompts))
