@@ -60,9 +60,9 @@ def configuration(selector: str, count: int) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def opened(selector: str, count: int) -> AsyncIterator[tuple[Router, Work, Work]]:
+async def opened(selector: str, count: int, seed: int | None = None) -> AsyncIterator[tuple[Router, Work, Work]]:
     """Yield a router, and the work of deciding and of calling in it."""
-    async with Router.from_config(configuration(selector, count)) as router:
+    async with Router.from_config(configuration(selector, count), seed=seed) as router:
         chance = random.Random(count)  # noqa: S311 - no secret
         for number in range(count):
             router.fleet[f"d{number}"].answered(chance.uniform(0.2, 2.0))

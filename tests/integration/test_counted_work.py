@@ -36,6 +36,34 @@ def test_a_call_does_no_more_work_than_is_committed(counted):
     assert counted.grown(figures, MINE, TOLERANCE) == [], "the cure, or `python benchmarks/counted.py --write`"
 
 
+MOST = {
+    "decision, opcodes": 1.25,
+    "decision, bytes at the peak": 1.25,
+    "whole call, opcodes": 1.25,
+    "with some set aside, opcodes": 2.0,
+}
+"""Of a decision among many, how often the work of one between two."""
+
+
+def test_a_decision_among_a_thousand_is_hardly_more_work_than_one_between_two():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "counted_decisions.py"), "--json"],
+        check=True, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    figures = json.loads(done.stdout)
+    selectors = ("priority", "weighted", "round_robin", "least_busy", "latency", "cost", "complexity")
+    assert tuple(figures) == selectors
+    assert all(kinds.keys() == MOST.keys() for kinds in figures.values())
+    more = [
+        f"{selector}, {kind}: {by_count['2']:,.0f} between two, {value:,.0f} among {count}"
+        for selector, kinds in figures.items()
+        for kind, by_count in kinds.items()
+        for count, value in by_count.items()
+        if value > MOST[kind] * by_count["2"]
+    ]
+    assert more == []
+
+
 def test_what_grew_is_named(counted):
     known = {"call": {"opcodes": 1000.0, "tasks": 0.0, "timers": 2.0}}
     now = {"call": {"opcodes": 1031.0, "tasks": 1.0, "timers": 2.0}}

@@ -21,8 +21,10 @@ MANY = FEW + 4
 
 
 class Clock:
+    at = 0.0
+
     def now(self):
-        return 0.0
+        return self.at
 
 
 def fleet_of(count=MANY):
@@ -39,12 +41,27 @@ def busy(view):
 def latency(view):
     if view.latency_s is None:
         return math.inf if view.in_flight else -math.inf
-    return view.latency_s
+    return max(view.latency_s, view.silent_s)
+
+
+def step_at(fleet, state, step):
+    """Do with the deployment of *state* what the engine does."""
+    now = fleet.now()
+    if step == "begin":
+        state.in_flight += 1
+        state.silence.began(now)
+    elif state.in_flight:
+        state.ended()
+        if step == "give up":
+            state.silence.given_up(now)
+        else:
+            state.silence.broken(now)
+            state.answered(0.1 if step == "answer fast" else 1.5)
 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["begin", "begin", "end", "answer", "answer fast", "leave", "look"]),
+        st.sampled_from(["begin", "begin", "give up", "answer", "answer fast", "leave", "wait"]),
         st.integers(0, MANY - 1),
     ),
     max_size=120,
@@ -55,21 +72,19 @@ STEPS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
 def test_the_order_is_that_of_a_sort(number, steps):
-    fleet, candidates = fleet_of()
-    kept, away = ByNumber(number), set()
+    clock, (fleet, candidates) = Clock(), fleet_of()
+    fleet.now, kept, away = clock.now, ByNumber(number), set()
     for place in range(MANY):
-        fleet[f"d{place}"].in_flight = 1 + place % 2
+        for _ in range(1 + place % 2):
+            step_at(fleet, fleet[f"d{place}"], "begin")
     kept(candidates, fleet)
     for step, place in steps:
-        state = fleet[f"d{place}"]
-        if step == "begin":
-            state.in_flight += 1
-        elif step == "end" and state.in_flight:
-            state.ended()
-        elif step.startswith("answer"):
-            state.answered(0.1 if step == "answer fast" else 1.0 + place % 3)
+        if step == "wait":
+            clock.at += 0.5
         elif step == "leave":
             away ^= {place}
+        else:
+            step_at(fleet, fleet[f"d{place}"], step)
         left = candidates if not away else tuple(one for n, one in enumerate(candidates) if n not in away)
         if len(left) > FEW:
             order = kept(left, fleet)
