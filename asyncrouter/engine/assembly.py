@@ -11,9 +11,9 @@ from asyncrouter.types.response import Chunk, Usage, text_in, usage_of
 
 CONCATENATED = frozenset({"content", "refusal", "reasoning", "reasoning_content", "arguments"})
 """Fields whose pieces are joined; every other text field is sent whole and the last one stands."""
-TOP_LEVEL = ("id", "created", "model", "system_fingerprint", "service_tier")
 PLAIN = frozenset({"index", "delta", "finish_reason", "logprobs"})
-"""The fields of a choice that may stand in a chunk which adds a text and nothing else."""
+"""The fields of a choice that may stand in a chunk which adds a text and nothing else; the last two are null then."""
+TOP_LEVEL = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
 class Assembler:
@@ -53,7 +53,7 @@ class Assembler:
             if isinstance(piece, Mapping):
                 self._add_choice(piece)
         self._fields = frozenset(raw)
-        self._untold = tuple(key for key in TOP_LEVEL if key in raw and key not in self._top)
+        self._untold = (*(key for key in TOP_LEVEL if key in raw and key not in self._top), "usage")
 
     def _join(self) -> None:
         """Put the texts that have come into the first choice's message."""
@@ -118,17 +118,15 @@ class Assembler:
 
 def _plain_text(raw: Mapping[str, Any]) -> str | None:
     """Return the text that *raw* adds to the first choice, ``None`` when it tells anything else besides."""
-    choices = raw.get("choices")
-    if type(choices) is not list or len(choices) != 1 or raw.get("usage") is not None:
+    try:
+        (piece,) = raw["choices"]
+        delta = piece["delta"]
+        text = delta["content"]
+        if len(delta) != 1 or not piece.keys() <= PLAIN or any(map(piece.get, ("finish_reason", "logprobs"))):
+            return None
+        return text if type(text) is str and piece.get("index", 0) == 0 else None
+    except (TypeError, LookupError, ValueError, AttributeError):
         return None
-    piece = choices[0]
-    if type(piece) is not dict or not piece.keys() <= PLAIN or piece.get("index", 0) != 0:
-        return None
-    delta = piece.get("delta")
-    if type(delta) is not dict or len(delta) != 1 or piece.get("finish_reason") is not None:
-        return None
-    text = delta.get("content")
-    return text if type(text) is str and piece.get("logprobs") is None else None
 
 
 def _whole(choice: dict[str, Any]) -> dict[str, Any]:

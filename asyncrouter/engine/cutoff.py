@@ -19,6 +19,7 @@ from typing import Self
 
 import anyio
 
+from asyncrouter.engine.clock import running_loop, time_of_running_loop
 from asyncrouter.engine.timers import Timed, Timers
 
 LATE_S = 0.1
@@ -120,6 +121,85 @@ class _AsyncioCutOff:
             self.cut()
 
 
+class _AsyncioRecurring(_AsyncioCutOff):
+    """Waits end long before their bound, so what would cut stays where it is and finds, when it looks, a later one."""
+
+    __slots__ = ("_blocked_at", "_looks_at", "_loop", "_now")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers | None) -> None:
+        self.fired = False
+        self.when = self._looks_at = math.inf
+        self._loop = loop
+        self._now = time_of_running_loop()
+        self._task = self._timer = self._among = self._more_s = None
+        self._timers = timers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def again(self, delay_s: float) -> Self:
+        """Return itself, to be entered for another wait of the running task."""
+        task = self._task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101 - it waits
+        self._cancels_before = task.cancelling()
+        self.fired = False
+        self.late_s = 0.0
+        self._delay_s = delay_s
+        self.when = when = self._now() + delay_s
+        if when < self._looks_at:
+            self._look_at(when)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> bool:
+        task, self._task = self._task, None
+        if task is None or not self.fired:
+            return False
+        self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
+        return self.fired
+
+    def close(self) -> None:
+        """Have nothing left that would cut."""
+        if self._timer is not None:
+            self._timer.cancel()
+        elif self._among is not None:
+            self._among.discard(self)
+        self._timer = self._among = None
+        self._looks_at = math.inf
+
+    def arm(self) -> None:
+        """Look whether the wait under way ends in this second."""
+        self._looks_at = math.inf
+        if self._task is not None:
+            self._look_at(self.when)
+
+    def _look_at(self, when: float) -> None:
+        self.close()
+        if when == math.inf:
+            return
+        self._looks_at = when
+        if self._timers is not None:
+            self._among = self._timers.keep(self, self._loop)
+        if self._among is None:
+            self._timer = self._loop.call_at(when, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._looks_at = math.inf
+        if self._task is None:
+            return
+        if self.when > self._now():
+            self._look_at(self.when)
+        else:
+            self._blocked_at = self.when
+            super()._due()
+
+    def _wait(self, turns: int) -> None:
+        if self.when == self._blocked_at:  # else it is another wait
+            super()._wait(turns)
+
+
 class _AnyioCutOff:
     __slots__ = ("_is_entered", "_scope")
 
@@ -152,7 +232,33 @@ class _AnyioCutOff:
         return bool(self._scope.__exit__(kind, error, tb))
 
 
+class _AnyioRecurring:
+    __slots__ = ("_last",)
+
+    may_follow = False
+
+    def __init__(self) -> None:
+        self._last = _AnyioCutOff(math.inf)
+
+    @property
+    def is_entered(self) -> bool:
+        return self._last.is_entered
+
+    def again(self, delay_s: float) -> _AnyioCutOff:
+        """Return what is to be entered for another wait."""
+        self._last = _AnyioCutOff(delay_s)
+        return self._last
+
+    def cut(self) -> None:
+        """Cut the wait under way."""
+        self._last.cut()
+
+    def close(self) -> None:
+        """Nothing is left: each wait had a bound of its own."""
+
+
 CutOff = _AsyncioCutOff | _AnyioCutOff
+Recurring = _AsyncioRecurring | _AnyioRecurring
 
 
 def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None, timers: Timers | None = None) -> CutOff:
@@ -168,3 +274,12 @@ def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None, tim
     except RuntimeError:  # no asyncio loop runs
         task = None
     return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task, more_s, timers)
+
+
+def recurring_cut_off(timers: Timers | None = None) -> Recurring:
+    """Return what bounds one wait after another, as a stream's for its chunks: ``with it.again(5.0) as cut: ...``.
+
+    Otherwise it is as :func:`cut_off_after`, at a third of the opcodes a wait.  Close it after the last.
+    """
+    loop = running_loop()
+    return _AnyioRecurring() if loop is None else _AsyncioRecurring(loop, timers)

@@ -56,6 +56,7 @@ class Ending:
         """Count the call, attach the trace to its error, and tell the observers."""
         if self._call is not None:
             self._route.in_flight.end(self._call)
+            self._call = None  # the two hold one another: else what the call held would wait for the garbage collector
         trace = self._response.trace if self._response else self._trace.freeze(self._fleet.now())
         routing_error = error if isinstance(error, AsyncRouterError) else None
         if routing_error is not None:

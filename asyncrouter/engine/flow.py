@@ -45,6 +45,7 @@ class Flow:
         self._ready: deque[Chunk] = deque()
         self._output_begun = False
         self._interruption: ProviderError | None = None
+        self._failure: ProviderError | None = None  # not yet recovered from
         self._ended = False
 
     @property
@@ -64,25 +65,59 @@ class Flow:
                 if self._ended:
                     raise StopAsyncIteration
                 await self._advance()
-        except DeadlineExceeded as error:
-            await self._end(error)
-            raise DeadlineExceeded(
-                self._course.too_late()
-            ) from None  # now that every attempt has ended and can be told
         except BaseException as error:
             await self._end(error)
+            if isinstance(error, DeadlineExceeded):
+                raise self._too_late() from None
             raise
         return self._ready.popleft()
 
     def at_once(self) -> Chunk | None:
         """Return the next chunk when it is there already; ``None``: await it, directly after."""
-        attempt = self._attempt
-        if not self._ready:
+        ready = self._ready
+        if not ready:
+            attempt = self._attempt
             chunk = None if attempt is None else attempt.at_once()
             if chunk is None:
                 return None
             self._show(chunk)
+        return ready.popleft() if ready else None
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether the next thing to do is to :meth:`read` on."""
+        return self._attempt is not None and not self._attempt.ended
+
+    async def read(self) -> Chunk | None:
+        """Return the next chunk of the open attempt, which bounds the wait for it itself.
+
+        ``None`` when there is more to do for the next chunk than that: await it.
+        """
+        attempt = self._attempt
+        assert attempt is not None  # noqa: S101 - it reads on
+        try:
+            chunk = await attempt.next()
+        except ProviderError as error:
+            self._failure = error
+            return None
+        except BaseException as error:
+            await self._end(error)
+            if isinstance(error, DeadlineExceeded):
+                raise self._too_late() from None
+            raise
+        if chunk is not None:
+            self._show(chunk)
         return self._ready.popleft() if self._ready else None
+
+    def cut(self) -> None:
+        """Cut off the wait for a chunk, if any waits."""
+        if self._attempt is not None:
+            self._attempt.bound.cut()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody waits for a chunk of the open attempt."""
+        return self._attempt is not None and self._attempt.bound.is_entered
 
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""
@@ -95,6 +130,9 @@ class Flow:
         """Do the next thing: open an attempt, or take one chunk of it, or complete the answer."""
         attempt = self._attempt
         try:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
             if attempt is None:
                 await self._open()
                 return
@@ -214,6 +252,10 @@ class Flow:
             request_id=error.request_id,
             partial=text,
         )
+
+    def _too_late(self) -> DeadlineExceeded:
+        """Return the error of a missed deadline, once every attempt has ended and can be told."""
+        return DeadlineExceeded(self._course.too_late())
 
     async def _end(self, error: BaseException) -> None:
         self._ended = True

@@ -16,14 +16,22 @@ from asyncrouter.engine.apart import GRACE_S, Apart
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.attempt import AttemptScope, begin, timed_out
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.cutoff import CutOff, Recurring, cut_off_after, recurring_cut_off
 from asyncrouter.engine.hedging import note_stray
+from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import provider_fault, raise_as_provider
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS
 from asyncrouter.state.slots import Slots
-from asyncrouter.types.errors import AsyncRouterError, AttemptTimedOut, DeadlineExceeded, MalformedResponse
+from asyncrouter.types.deployments import Timeouts
+from asyncrouter.types.errors import (
+    AsyncRouterError,
+    AttemptTimedOut,
+    DeadlineExceeded,
+    MalformedResponse,
+    RouterClosed,
+)
 from asyncrouter.types.response import Chunk
 
 T = TypeVar("T")
@@ -42,14 +50,16 @@ class OpenAttempt:
     step: Step
     scope: AttemptScope
     slots: Slots | None
+    timeouts: Timeouts
     first_output_by: float
+    bound: Recurring
     held: list[Chunk] = attrs.field(factory=list)
     has_output: bool = False
     ended: bool = False
     is_left: bool = False
     waited_s: float = 0.0
     outputs: int = 0
-    upstream: AsyncIterator[Chunk] | None = None
+    upstream: Any = None
     may_begin: bool = False
     begun: Awaitable[Chunk | None] | None = None
     """What :meth:`at_once` has begun in vain; :meth:`next` goes on with it."""
@@ -77,10 +87,9 @@ class OpenAttempt:
         Of a network read that held several chunks all but the first are: bounding the wait for each, and a coroutine
         for it, would be a quarter of what they cost.
         """
-        upstream = self.upstream
-        if not self.may_begin or self.ended or type(upstream) is not AsyncGeneratorType:
+        if not self.may_begin or self.ended:
             return None
-        awaited = upstream.__anext__()
+        awaited: Any = self.upstream.__anext__()
         try:
             waits_for = awaited.send(None)
         except StopIteration as come:
@@ -98,50 +107,59 @@ class OpenAttempt:
 
     async def next(self) -> Chunk | None:
         """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
-        fleet = self.course.fleet
-        now = fleet.now()
-        timeouts = self.step.route.group.timeouts
-        until = now + timeouts.idle_s if self.has_output else self.first_output_by
-        deployment = self.step.deployment
+        now = self.course.fleet.now()
+        until = now + self.timeouts.idle_s if self.has_output else self.first_output_by
         try:
-            if self.upstream is None:
-                request = self.step.route.prepared(self.course.request, deployment)
-                self.upstream = self.step.route.stream(request, deployment)
+            upstream = self._opened() if self.upstream is None else self.upstream
             self.ended = True  # an iterator that raises, also when it is cut off, has ended
-            with cut_off_after(min(until, self.course.deadline) - now, None, self.step.route.in_flight.timers) as cut:
-                self.may_begin = cut.may_follow and not timeouts.min_chunks_per_s
+            with self.bound.again(min(until, self.course.deadline) - now) as cut:
                 begun, self.begun = self.begun, None
-                chunk = await (begun or anext(self.upstream, None))
+                chunk = await (begun or anext(upstream, None))
                 if chunk is None:
                     return None
                 self.ended = False
-                if not isinstance(chunk, Chunk):
-                    raise provider_fault(deployment, chunk)
-                self._note(chunk, fleet.now() - now if timeouts.min_chunks_per_s else None)
+                if type(chunk) is not Chunk or chunk.allowances is not None or self.timeouts.min_chunks_per_s:
+                    self._note(chunk, self.course.fleet.now() - now)
                 return chunk
         except STRANGERS_FAULTS as error:
             if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
                 raise  # a hook's own, or a provider's that has been translated under the hooks
-            raise_as_provider(error, deployment)
-        if fleet.now() >= self.course.deadline:
-            raise DeadlineExceeded(self.course.too_late())
-        bound = f"idle_s = {timeouts.idle_s:g}" if self.has_output else f"first_token_s = {timeouts.first_token_s:g}"
-        raise timed_out(self.step, f"no output within {bound} s", cut)
+            raise_as_provider(error, self.step.deployment)
+        raise self._too_late(cut)
 
-    def _note(self, chunk: Chunk, waited_s: float | None) -> None:
+    def _opened(self) -> AsyncIterator[Chunk]:
+        """Open the upstream's stream; the request is sent with its first chunk."""
+        route, deployment = self.step.route, self.step.deployment
+        upstream = self.upstream = route.stream(route.prepared(self.course.request, deployment), deployment)
+        is_generator = type(upstream) is AsyncGeneratorType
+        self.may_begin = is_generator and self.bound.may_follow and not self.timeouts.min_chunks_per_s
+        return upstream
+
+    def _too_late(self, cut: CutOff) -> AsyncRouterError:
+        """Return the error of a chunk that *cut* has cut off."""
+        if self.step.route.in_flight.closing:
+            return RouterClosed(CLOSED)
+        if self.course.fleet.now() >= self.course.deadline:
+            return DeadlineExceeded(self.course.too_late())
+        name = "idle_s" if self.has_output else "first_token_s"
+        return timed_out(self.step, f"no output within {name} = {getattr(self.timeouts, name):g} s", cut)
+
+    def _note(self, chunk: Chunk, waited_s: float) -> None:
         """Take note of what *chunk* tells besides its part of the answer; raise when the upstream drips too slowly.
 
-        *waited_s*: how long it was waited for, where that matters.  The time that the caller takes is not counted.
+        *waited_s*: how long it was waited for.  The time that the caller takes is not counted.
         """
+        if not isinstance(chunk, Chunk):
+            raise provider_fault(self.step.deployment, chunk)
         if chunk.allowances is not None:
             self.scope.heed(chunk.allowances)
-        if waited_s is None or not self.has_output:
+        least = self.timeouts.min_chunks_per_s
+        if not least or not self.has_output:
             return
         self.waited_s += waited_s
         self.outputs += chunk.is_output
         if self.waited_s < PACE_SPAN_S:
             return
-        least = self.step.route.group.timeouts.min_chunks_per_s
         if self.outputs < least * self.waited_s:
             text = f"{self.outputs} chunks in {self.waited_s:.3g} s, under min_chunks_per_s = {least:g}"
             raise AttemptTimedOut(text, deployment=self.step.deployment.name)
@@ -163,6 +181,7 @@ class OpenAttempt:
     async def close(self, error: BaseException | None) -> None:
         """Record the end, close the upstream's connection even under cancellation, and give the slot back."""
         self.scope.end(error)
+        self.bound.close()
         try:
             if not self.is_left:
                 await self._close_upstream()
@@ -204,7 +223,8 @@ async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
         return None
     timeouts = step.route.group.timeouts
     first_output_by = course.fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s)
-    return OpenAttempt(course, step, scope.__enter__(), slots, first_output_by)
+    bound = recurring_cut_off(step.route.in_flight.timers)
+    return OpenAttempt(course, step, scope.__enter__(), slots, timeouts, first_output_by, bound)
 
 
 async def within_deadline(course: Course, waiting: Coroutine[Any, Any, T]) -> T:

@@ -11,7 +11,7 @@ import attrs
 
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import CutOff, cut_off_after
+from asyncrouter.engine.cutoff import cut_off_after, recurring_cut_off
 from asyncrouter.engine.ending import Ending
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.inflight import CLOSED
@@ -40,7 +40,7 @@ class StreamCall:
         self._wrapped = None if around is None else around(self._flow, request)
         self._seen = Assembler()
         self.first: Chunk | None = None
-        self._reading: CutOff | None = None
+        self._reading = recurring_cut_off()
         self._in_flight = route.in_flight
         self._ended = False
         self.is_over = False
@@ -69,9 +69,13 @@ class StreamCall:
         try:
             if self._in_flight.closing:
                 raise RouterClosed(CLOSED)
-            if self._wrapped is None and (chunk := self._flow.at_once()) is not None:
-                return chunk
-            with cut_off_after(math.inf) as self._reading:
+            if self._wrapped is None:
+                flow = self._flow
+                if (chunk := flow.at_once()) is not None:
+                    return chunk
+                if flow.reads_on and (chunk := await flow.read()) is not None:
+                    return chunk
+            with self._reading.again(math.inf):
                 return await self.awaited()
             raise RouterClosed(CLOSED)
         except StopAsyncIteration:
@@ -93,12 +97,12 @@ class StreamCall:
     @property
     def is_read(self) -> bool:
         """Whether somebody waits for a chunk."""
-        return self._reading is not None and self._reading.is_entered
+        return self._reading.is_entered or self._flow.is_read
 
     def cut(self) -> None:
         """End the call, whether it awaits the upstream or its reader."""
-        if self._reading is not None:
-            self._reading.cut()
+        self._reading.cut()
+        self._flow.cut()
 
     async def aclose(self) -> None:
         """End the call; before its own end that is a cancellation, and the upstream is closed."""

@@ -16,7 +16,7 @@ from asyncrouter.providers.answers import finish_reason_of as reason_of
 from asyncrouter.providers.codec import NotJson, decode
 from asyncrouter.providers.sse import EventTooLarge, SseParser
 from asyncrouter.types.errors import MalformedResponse, ProviderError, StreamInterrupted
-from asyncrouter.types.response import Chunk
+from asyncrouter.types.response import Chunk, new_chunk
 
 if TYPE_CHECKING:
     from asyncrouter.providers.exchange import Exchange
@@ -69,12 +69,13 @@ class ChunkReader:
 
         Raises what the stream turned into, once everything before it has been returned.
         """
-        if self._failure is not None:
-            raise self._failure
         if self._done or self._at_end:
             await self._end()
             return None
-        data = await self._next_data()
+        try:
+            data = await (self._last_data() if self._finished else self._exchange.read())
+        except ProviderError as error:
+            raise _interrupted(error) from None
         if not data:
             self._at_end = True
             return self._rest()
@@ -90,14 +91,11 @@ class ChunkReader:
             self._is_events = bool(start)
         return self._chunks_of(data)
 
-    async def _next_data(self) -> bytes:
-        """Return the next network read, ``b""`` when there is no more to wait for."""
+    async def _last_data(self) -> bytes:
+        """Return the next network read after a finish reason, ``b""`` when there is no more to wait for."""
         if not self._expects_no_more:
             self._grace_until = None
-            try:
-                return await self._exchange.read()
-            except ProviderError as error:
-                raise _interrupted(error) from None
+            return await self._exchange.read()
         if self._grace_until is None:
             self._grace_until = asyncio.get_running_loop().time() + self._grace_s
         try:
@@ -131,6 +129,7 @@ class ChunkReader:
                     chunks.append(self._chunk(event))
                 except ProviderError as error:
                     self._failure = error
+                    self._at_end = True
                     break
         return chunks
 
@@ -141,7 +140,7 @@ class ChunkReader:
         except NotJson:
             raise self._malformed("a chunk is no JSON") from None
         if self._has_output and self._adds_only(raw):
-            return Chunk(raw)
+            return new_chunk(raw)
         error = error_in(raw)
         if error is not None:
             raise self._refuse(NoAnswer("holds an error", error=error))
@@ -157,14 +156,13 @@ class ChunkReader:
 
     def _adds_only(self, raw: Any) -> bool:
         """Whether *raw* is a further piece of a choice that has begun, as nearly all are: it has nothing to note."""
-        choices = raw.get("choices") if type(raw) is dict else None
-        if type(choices) is not list or len(choices) != 1 or raw.get("error"):
+        try:
+            (choice,) = raw["choices"]
+            if choice["index"] not in self._begun or "error" in choice or "error" in raw:
+                return False
+            return not choice.get("finish_reason")
+        except (TypeError, LookupError, ValueError):
             return False
-        choice = choices[0]
-        if type(choice) is not dict or choice.get("finish_reason") or choice.get("error"):
-            return False
-        index = choice.get("index")
-        return type(index) is int and index in self._begun
 
     def _note(self, choices: Any) -> None:
         if not isinstance(choices, list):
@@ -195,6 +193,8 @@ class ChunkReader:
 
     async def _end(self) -> None:
         """Check that this is the end, and leave the connection ready for another call where that is quickly done."""
+        if self._failure is not None:
+            raise self._failure
         ended = self._is_finished or (self._done and not self._finished)
         if not ended:
             text = "some choices have not ended" if self._finished else "there was no finish reason and no [DONE]"

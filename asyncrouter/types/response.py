@@ -159,7 +159,11 @@ class Chunk:
     @property
     def text(self) -> str:
         """The text this chunk adds to the answer; "" when it adds none."""
-        return text_in(self.delta)
+        try:
+            text = self.raw["choices"][0]["delta"]["content"]
+        except (TypeError, LookupError):
+            return text_in(self.delta)
+        return text if type(text) is str else text_in(self.delta)
 
     @property
     def finish_reason(self) -> str | None:
@@ -174,6 +178,9 @@ class Chunk:
         if not isinstance(choices, (list, tuple)):
             return False
         return any(_carries_output(choice.get("delta")) for choice in choices if isinstance(choice, Mapping))
+
+
+new_chunk = maker(Chunk)
 
 
 def text_in(message: Mapping[str, Any]) -> str:

@@ -62,6 +62,13 @@ def test_the_first_of_each_field_of_the_envelope_stands():
     assert "other" not in raw
 
 
+def test_of_usages_with_every_text_the_last_stands():
+    running = ({"prompt_tokens": 3, "completion_tokens": count} for count in (1, 2, 3))
+    assembler = assembled(*(chunk({"content": "a"}, usage=usage) for usage in running))
+    assert assembler.usage == Usage(input_tokens=3, output_tokens=3)
+    assert (assembler.text, assembler.raw()["usage"]["completion_tokens"]) == ("aaa", 3)
+
+
 def test_the_last_usage_stands():
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     running = {"prompt_tokens": 3, "completion_tokens": 1}
