@@ -1,4 +1,4 @@
-"""What a bound in time around an await costs: ours, kept by the second or with its own timer, asyncio's and anyio's.
+"""What a bound in time around an await costs: ours, kept or with its own timer, a call's two, asyncio's and anyio's.
 
 Rounds take turns.  Run it as ``python benchmarks/bounds.py [--rounds N]``.
 """
@@ -12,6 +12,7 @@ import time
 
 import anyio
 
+from asyncrouter.engine.bounds import bounds_of
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.timers import Timers
 
@@ -32,6 +33,21 @@ async def kept() -> None:
     timers.close()
 
 
+class Impatient:
+    def more_s(self) -> float:
+        return 0.0
+
+
+async def of_a_call() -> None:
+    timers, impatient = Timers(), Impatient()
+    for _ in range(CALLS):
+        bounds = bounds_of(60.0, timers)
+        bounds.narrow(30.0, impatient)
+        bounds.widen(None)
+        bounds.leave(None)
+    timers.close()
+
+
 async def asyncios() -> None:
     for _ in range(CALLS):
         async with asyncio.timeout(60.0):  # noqa: ASYNC100 - the bound alone is measured
@@ -46,7 +62,8 @@ async def anyios() -> None:
 
 async def main(rounds: int) -> None:
     contestants = {
-        "kept by the second": kept,
+        "kept until it is near": kept,
+        "both of a call": of_a_call,
         "timer of its own": ours,
         "asyncio.timeout": asyncios,
         "anyio.move_on_after": anyios,

@@ -53,23 +53,25 @@ Entered = Step | None | Coroutine[Any, Any, Step | None]
 class Course:
     """One request's way through its group and the fallback groups; the drivers ask it for the next step.
 
-    ``in_hand`` is the best answer so far, not accepted yet: what the caller gets when the deadline comes first.
+    ``deadline``: when the request must have ended, in the clock's seconds.  ``in_hand``: the best answer so far, not
+    accepted yet: what the caller gets when the deadline comes first.
     """
 
-    __slots__ = ("_again_later", "_counted_at", "_fleet", "_hopeless", "_last_step", "_patient_groups", "_reconnected",
-                 "_repeats", "_selection", "_too_small", "_tried", "find_route", "first_route", "in_hand", "queueing",
-                 "request", "trace")  # fmt: skip
+    __slots__ = ("_again_later", "_counted_at", "_hopeless", "_last_step", "_patient_groups", "_reconnected",
+                 "_repeats", "_selection", "_too_small", "_tried", "deadline", "find_route", "first_route", "fleet",
+                 "in_hand", "queueing", "request", "trace")  # fmt: skip
 
     def __init__(
-        self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder
+        self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder | None = None
     ) -> None:
         self.request = request
-        self.trace = trace
+        self.deadline = math.inf if request.deadline is None else request.deadline
+        self.fleet = fleet
+        self.trace = trace or TraceBuilder(request.id, request.agent, route.group.name, fleet.now())
         self.in_hand: Response | None = None
         self.queueing: Queueing | None = None
         self.first_route = route
         self.find_route = find_route
-        self._fleet = fleet
         self._selection: Selection | None = None
         self._last_step: Step | None = None
         self._tried: set[str] = set()
@@ -83,22 +85,12 @@ class Course:
 
     def anew(self, request: Request) -> Course:
         """Return the course of *request* from the beginning, in the same trace."""
-        return Course(request, self.first_route, self.find_route, self._fleet, self.trace)
-
-    @property
-    def fleet(self) -> Fleet:
-        """The state of every deployment."""
-        return self._fleet
+        return Course(request, self.first_route, self.find_route, self.fleet, self.trace)
 
     @property
     def group(self) -> ModelGroup:
         """The group that was asked for."""
         return self.first_route.group
-
-    @property
-    def deadline(self) -> float:
-        """When the request must have ended, in the clock's seconds."""
-        return math.inf if self.request.deadline is None else self.request.deadline
 
     @property
     def estimate(self) -> Estimate:
@@ -111,10 +103,12 @@ class Course:
 
         Raises :class:`NoDeploymentAvailable` when nothing is ready, nor will be within the deadline.
         """
-        now = self._fleet.now()
-        self._fleet.budget.first_attempt(now)
-        self.first_route.first_attempt(now)
-        step = self._enter_anew(AttemptKind.FIRST, "")
+        now = self.fleet.now()
+        self.fleet.budget.first_attempt(now)
+        if self.first_route.hedge is not None:
+            self.first_route.hedge.budget.first_attempt(now)
+        self.trace.new_round()
+        step = self._enter(self.first_route, AttemptKind.FIRST, "")
         return step if isinstance(step, Step) else self._found(step, AttemptKind.FIRST, "")
 
     async def after_failure(self) -> Step:
@@ -128,7 +122,7 @@ class Course:
         if failed.error is not None and self.repeats_after(step, failed.error):
             return self._repeat(step, failed.error)
         self._check_attempts()
-        retry = step.route.pipeline.retry(self.request, failed, self.trace, self._fleet.random)
+        retry = step.route.pipeline.retry(self.request, failed, self.trace, self.fleet.random)
         again = retry if isinstance(retry, Retry) else None
         self._again_later = again or self._again_later
         if again is not None and again.before_fallback and (next_step := await self._again(step, again)):
@@ -149,7 +143,7 @@ class Course:
         Its deployment was set aside since it was chosen or had no slot, or the retry budget is exhausted.
         """
         name = step.deployment.name
-        is_aside = self._fleet[name].ready_at > self._fleet.now()
+        is_aside = self.fleet[name].ready_at > self.fleet.now()
         if lacks_leave(self, step):
             extras.note_refusal(self)
             if name not in self._tried:
@@ -161,7 +155,7 @@ class Course:
             step = attrs.evolve(step, budgeted=False)
         elif is_aside:
             self.trace.notes.append(f"{name} was set aside meanwhile")
-        if step.passed or not (is_aside and self._fleet[name].breaker.passable):  # else a pass may still lead there
+        if step.passed or not (is_aside and self.fleet[name].breaker.passable):  # else a pass may still lead there
             self._tried.add(name)
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
@@ -211,7 +205,7 @@ class Course:
         """Whether *error* is cured by asking the same deployment again at once, which counts as the same attempt."""
         if error.other_keys or not (isinstance(error, ConnectionFailed) and error.lost_before_answer):
             return 0 < error.other_keys < step.keys_left
-        return not self._reconnected and not self._fleet[step.deployment.name].breaker.is_failing
+        return not self._reconnected and not self.fleet[step.deployment.name].breaker.is_failing
 
     def _repeat(self, step: Step, error: ProviderError) -> Step:
         self._repeats += 1
@@ -259,8 +253,8 @@ class Course:
         return entered if entered is None or isinstance(entered, Step) else await entered
 
     def _enter(self, route: Route, kind: AttemptKind, reason: str, past: str = "") -> Entered:
-        view = aside.PastSetAside(self._fleet, past) if past else None
-        decided = decide(self.request, route, self._fleet, self.trace, view)
+        view = aside.PastSetAside(self.fleet, past) if past else None
+        decided = decide(self.request, route, self.fleet, self.trace, view)
         if decided is None or isinstance(decided, Selection):
             return self._entered(decided, route, kind, reason, past)
         return self._enter_after(decided, route, kind, reason, past)
@@ -277,7 +271,7 @@ class Course:
         first = None if selection is None else selection.first
         if past:
             first = next((one for one in selection.deployments if one.name == past), None) if selection else None
-        slots = self._fleet[first.name].slots if first is not None else None
+        slots = self.fleet[first.name].slots if first is not None else None
         crowded = slots is not None and slots.crowding > 0.0
         if first is not None and crowded:
             self.trace.notes.append(f"{first.name}: no slot is free")
@@ -286,13 +280,13 @@ class Course:
         if selection is None or first is None:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
-        return Step(first, route, kind, reason or selection.reason, passed=first.name == past)
+        return Step(first, route, kind, reason or selection.reason, first.name == past)
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
         last = self._last_step
         assert last is not None  # noqa: S101 - an attempt has ended
-        if last.passed and not self._fleet[last.deployment.name].breaker.passable:
+        if last.passed and not self.fleet[last.deployment.name].breaker.passable:
             # It was a probe, made in place of a wait: when it fails, the wait goes on.
             return attrs.evolve(await self._begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
         retry = self._again_later
@@ -307,14 +301,14 @@ class Course:
 
     async def _again(self, step: Step, retry: Retry) -> Step | None:
         """Wait for one more try of the same deployment; ``None`` when deadline or budget does not allow it."""
-        ready_in = self._fleet[step.deployment.name].ready_at - self._fleet.now()
+        ready_in = self.fleet[step.deployment.name].ready_at - self.fleet.now()
         if not extras.may_draw(self) or not await self.wait(max(retry.delay_s, ready_in)):
             return None
         return Step(step.deployment, step.route, AttemptKind.RETRY, retry.reason, budgeted=True)
 
     def fits(self, delay_s: float) -> bool:
         """Whether a wait of *delay_s* ends before the deadline; noted when it does not."""
-        if self._fleet.now() + delay_s < self.deadline:
+        if self.fleet.now() + delay_s < self.deadline:
             return True
         self.trace.notes.append(f"a wait of {delay_s:.3g} s does not fit the deadline")
         return False
@@ -323,7 +317,7 @@ class Course:
         """Wait for *delay_s*, or until there are *news*; return ``False`` at once when that is over the deadline."""
         if not self.fits(delay_s):
             return False
-        until = self._fleet.now() + delay_s
+        until = self.fleet.now() + delay_s
         if counted and len(self.trace.attempts) > self._counted_at:  # waits with no attempt between them are one
             self._counted_at = len(self.trace.attempts)
             self.trace.waiting(delay_s)
@@ -336,7 +330,7 @@ class Course:
         else:
             with cut_off_after(delay_s):
                 await news.wait()
-                self.trace.waited_s -= until - self._fleet.now()
+                self.trace.waited_s -= until - self.fleet.now()
         return True
 
     def may_pass(self, state: DeploymentState) -> bool:
@@ -349,7 +343,7 @@ class Course:
 
     def check_deadline(self) -> None:
         """Raise :class:`DeadlineExceeded` when it has passed."""
-        if self._fleet.now() >= self.deadline:
+        if self.fleet.now() >= self.deadline:
             raise DeadlineExceeded(self.too_late())
 
     def _check_attempts(self) -> None:
@@ -373,16 +367,16 @@ class Course:
 
         Those with a free slot come first, then those with the shortest line; otherwise the selection's order stands.
         """
-        now = self._fleet.now()
+        now = self.fleet.now()
         ordered = self._selection.deployments if self._selection else ()
         ready = [
             one
             for one in ordered
             if one.name not in self._tried
             and not self.is_hopeless(one)
-            and (one.name == past or self._fleet[one.name].ready_at <= now)
+            and (one.name == past or self.fleet[one.name].ready_at <= now)
         ]
-        return tuple(sorted(ready, key=lambda one: self._fleet[one.name].crowding))
+        return tuple(sorted(ready, key=lambda one: self.fleet[one.name].crowding))
 
     def is_hopeless(self, deployment: Deployment) -> bool:
         """Whether this request need not be sent there again: neither waiting nor trying would change the answer."""
@@ -391,8 +385,8 @@ class Course:
 
     def _is_patient(self, step: Step, retry: Retry) -> bool:
         """Whether to wait for one more try before leaving the group: once a group, cheap enough, breaker closed."""
-        group, state = step.route.group, self._fleet[step.deployment.name]
-        ready_in = state.ready_at - self._fleet.now()
+        group, state = step.route.group, self.fleet[step.deployment.name]
+        ready_in = state.ready_at - self.fleet.now()
         if group.name in self._patient_groups or max(retry.delay_s, ready_in) > group.patience_s:
             return False
         self._patient_groups.add(group.name)

@@ -20,7 +20,7 @@ from typing import Self
 import anyio
 
 from asyncrouter.engine.clock import running_loop, time_of_running_loop
-from asyncrouter.engine.timers import Timed, Timers
+from asyncrouter.engine.timers import Timers
 
 LATE_S = 0.1
 """A timer that fires so much too late has waited for a blocked loop (asyncio's own ``slow_callback_duration``)."""
@@ -31,8 +31,13 @@ Turns and no time: on a busy machine each may take long.
 """
 
 
-class _AsyncioCutOff:
-    __slots__ = ("_among", "_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "_timers", "fired", "late_s",
+class AsyncioCutOff:
+    """A bound in *task*; *cancels_before*: what ``task.cancelling()`` told when it began.
+
+    As a context manager it begins on entering, with *delay_s* seconds; else with :meth:`begin_at`.
+    """
+
+    __slots__ = ("_cancels_before", "_delay_s", "_more_s", "_task", "_timer", "_timers", "fired", "late_s",
                  "when")  # fmt: skip
 
     may_follow = True
@@ -40,46 +45,41 @@ class _AsyncioCutOff:
 
     def __init__(
         self,
-        delay_s: float,
         task: asyncio.Task[object],
-        more_s: Callable[[], float] | None,
-        timers: Timers | None,
+        cancels_before: int,
+        more_s: Callable[[], float] | None = None,
+        delay_s: float = math.inf,
+        timers: Timers | None = None,
     ) -> None:
         self.fired = False
         self.late_s = 0.0
         self.when = math.inf
+        self._cancels_before = cancels_before
         self._delay_s = delay_s
         self._more_s = more_s
         self._task: asyncio.Task[object] | None = task
-        self._timers = timers
         self._timer: asyncio.TimerHandle | None = None
-        self._among: set[Timed] | None = None
+        self._timers = timers
 
     def __enter__(self) -> Self:
         task = self._task
         assert task is not None  # noqa: S101 - it is entered once
-        self._cancels_before = task.cancelling()
         if self._delay_s != math.inf:
             loop = task.get_loop()
-            self.when = loop.time() + self._delay_s
-            if self._timers is not None:
-                self._among = self._timers.keep(self, loop)
-            if self._among is None:
-                self._timer = loop.call_at(self.when, self._due)
+            self.when = when = loop.time() + (max(0.0, self._delay_s))
+            if self._timers is None or not self._timers.keep(self, loop):
+                self._timer = loop.call_at(when, self._due)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None
     ) -> bool:
-        task, self._task = self._task, None
-        if self._timer is not None:
-            self._timer.cancel()
-        elif self._among is not None:
-            self._among.discard(self)
-        if task is None or not self.fired:
-            return False
-        self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
-        return self.fired
+        return self.leave(error)
+
+    def begin_at(self, when: float) -> None:
+        """Begin, to cut at that moment in the event loop's seconds."""
+        self.when = when
+        self.arm()
 
     @property
     def is_entered(self) -> bool:
@@ -88,8 +88,20 @@ class _AsyncioCutOff:
 
     def arm(self) -> None:
         """Have the event loop cut at the moment."""
-        assert self._task is not None  # noqa: S101 - on leaving, it is taken out of its set
+        assert self._task is not None  # noqa: S101 - on leaving, it is kept no longer
         self._timer = self._task.get_loop().call_at(self.when, self._due)
+
+    def leave(self, error: BaseException | None) -> bool:
+        """End it with what came out of it, and return whether that is its own cut: ``fired`` tells the same."""
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+        elif self._timers is not None:
+            self._timers.drop(self)
+        if task is None or not self.fired:
+            return False
+        self.fired = task.uncancel() <= self._cancels_before and type(error) is asyncio.CancelledError
+        return self.fired
 
     def cut(self) -> None:
         """Cut now; nothing when it has been left or has cut already."""
@@ -102,7 +114,7 @@ class _AsyncioCutOff:
         task = self._task
         assert task is not None  # noqa: S101 - on leaving, the timer is cancelled
         loop = task.get_loop()
-        late_s = loop.time() - self.when + min(0.0, self._delay_s)
+        late_s = loop.time() - self.when
         if late_s > LATE_S:
             self.late_s = late_s
             self._wait(TURNS)
@@ -121,18 +133,19 @@ class _AsyncioCutOff:
             self.cut()
 
 
-class _AsyncioRecurring(_AsyncioCutOff):
+class _AsyncioRecurring(AsyncioCutOff):
     """Waits end long before their bound, so what would cut stays where it is and finds, when it looks, a later one."""
 
-    __slots__ = ("_blocked_at", "_looks_at", "_loop", "_now")
+    __slots__ = ("_blocked_at", "_is_kept", "_looks_at", "_loop", "_now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers | None) -> None:
         self.fired = False
         self.when = self._looks_at = math.inf
         self._loop = loop
         self._now = time_of_running_loop()
-        self._task = self._timer = self._among = self._more_s = None
+        self._task = self._timer = self._more_s = None
         self._timers = timers
+        self._is_kept = False
 
     def __enter__(self) -> Self:
         return self
@@ -144,32 +157,32 @@ class _AsyncioRecurring(_AsyncioCutOff):
         self._cancels_before = task.cancelling()
         self.fired = False
         self.late_s = 0.0
-        self._delay_s = delay_s
         self.when = when = self._now() + delay_s
-        if when < self._looks_at:
+        if when < self._looks_at or (self._is_kept and self._timers is not None and when < self._timers.until):
             self._look_at(when)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
-    ) -> bool:
+    def leave(self, error: BaseException | None) -> bool:
+        """End the wait with what came out of it, and return whether that is its own cut; what would cut stays."""
         task, self._task = self._task, None
         if task is None or not self.fired:
             return False
-        self.fired = task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError
+        self.fired = task.uncancel() <= self._cancels_before and type(error) is asyncio.CancelledError
         return self.fired
 
     def close(self) -> None:
         """Have nothing left that would cut."""
         if self._timer is not None:
             self._timer.cancel()
-        elif self._among is not None:
-            self._among.discard(self)
-        self._timer = self._among = None
+        elif self._is_kept and self._timers is not None:
+            self._timers.drop(self)
+        self._timer = None
+        self._is_kept = False
         self._looks_at = math.inf
 
     def arm(self) -> None:
         """Look whether the wait under way ends in this second."""
+        self._is_kept = False
         self._looks_at = math.inf
         if self._task is not None:
             self._look_at(self.when)
@@ -178,10 +191,11 @@ class _AsyncioRecurring(_AsyncioCutOff):
         self.close()
         if when == math.inf:
             return
-        self._looks_at = when
-        if self._timers is not None:
-            self._among = self._timers.keep(self, self._loop)
-        if self._among is None:
+        if self._timers is not None and self._timers.keep(self, self._loop):
+            self._is_kept = True
+            self._looks_at = -math.inf
+        else:
+            self._looks_at = when
             self._timer = self._loop.call_at(when, self._due)
 
     def _due(self) -> None:
@@ -200,7 +214,9 @@ class _AsyncioRecurring(_AsyncioCutOff):
             super()._wait(turns)
 
 
-class _AnyioCutOff:
+class AnyioCutOff:
+    """The same where no asyncio loop runs."""
+
     __slots__ = ("_is_entered", "_scope")
 
     late_s = 0.0
@@ -212,15 +228,22 @@ class _AnyioCutOff:
 
     @property
     def fired(self) -> bool:
+        """Whether it has cut."""
         return self._scope.cancelled_caught
 
     @property
     def is_entered(self) -> bool:
+        """Whether it has not been left yet."""
         return self._is_entered
 
     def cut(self) -> None:
         """Cut now; nothing when it has been left."""
         self._scope.cancel()
+
+    def leave(self, error: BaseException | None) -> bool:
+        """End it with what came out of it, and return whether that is its own cut."""
+        swallowed = self.__exit__(None if error is None else type(error), error, None)
+        return swallowed and error is not None  # trio's scope "swallows" where nothing came out of it, too
 
     def __enter__(self) -> Self:
         self._is_entered = True
@@ -238,15 +261,15 @@ class _AnyioRecurring:
     may_follow = False
 
     def __init__(self) -> None:
-        self._last = _AnyioCutOff(math.inf)
+        self._last = AnyioCutOff(math.inf)
 
     @property
     def is_entered(self) -> bool:
         return self._last.is_entered
 
-    def again(self, delay_s: float) -> _AnyioCutOff:
+    def again(self, delay_s: float) -> AnyioCutOff:
         """Return what is to be entered for another wait."""
-        self._last = _AnyioCutOff(delay_s)
+        self._last = AnyioCutOff(delay_s)
         return self._last
 
     def cut(self) -> None:
@@ -257,23 +280,27 @@ class _AnyioRecurring:
         """Nothing is left: each wait had a bound of its own."""
 
 
-CutOff = _AsyncioCutOff | _AnyioCutOff
+CutOff = AsyncioCutOff | AnyioCutOff
 Recurring = _AsyncioRecurring | _AnyioRecurring
 
 
-def cut_off_after(delay_s: float, more_s: Callable[[], float] | None = None, timers: Timers | None = None) -> CutOff:
+def current_task() -> asyncio.Task[object] | None:
+    """Return asyncio's task that runs here; ``None`` where no asyncio loop runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def cut_off_after(delay_s: float, timers: Timers | None = None) -> CutOff:
     """Return a context manager that cancels what is awaited in it after *delay_s* seconds, or when ``cut()`` is called.
 
-    ``math.inf`` is no time bound.  When the time has come, *more_s* may give some more, in seconds (on asyncio; it is
-    a kindness).  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
+    ``math.inf`` is no time bound.  It swallows its own cancellation and no other; afterwards ``fired`` is true exactly
     when it did, and ``late_s`` is by how much the event loop was too late to do so, 0 unless more than :data:`LATE_S`.
     *timers* keep bounds that are hardly ever reached.
     """
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no asyncio loop runs
-        task = None
-    return _AnyioCutOff(delay_s) if task is None else _AsyncioCutOff(delay_s, task, more_s, timers)
+    task = current_task()
+    return AnyioCutOff(delay_s) if task is None else AsyncioCutOff(task, task.cancelling(), None, delay_s, timers)
 
 
 def recurring_cut_off(timers: Timers | None = None) -> Recurring:

@@ -7,7 +7,7 @@ outer router too, so that one share bounds all layers together; each has a floor
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -110,28 +110,18 @@ class Inside:
         await self._provider.aclose()
 
 
-class Layer(Mapping[str, Provider]):
+class Layer(dict[str, Provider]):
     """The *providers* of a router as it calls them: directly where they say ``calls_routers = False``."""
 
     def __init__(self, providers: Mapping[str, Provider], fleet: Fleet) -> None:
+        super().__init__()
         self._providers = providers
         self._fleet = fleet
-        self._called: dict[str, Provider] = {}
 
-    def __getitem__(self, name: str) -> Provider:
-        """Return the provider called *name*."""
-        called = self._called.get(name)
-        if called is None:
-            called = self._providers[name]
-            if getattr(called, "calls_routers", True):
-                called = Inside(called, self._fleet)
-            self._called[name] = called
+    def __missing__(self, name: str) -> Provider:
+        """Return the provider called *name*, asked for the first time."""
+        called = self._providers[name]
+        if getattr(called, "calls_routers", True):
+            called = Inside(called, self._fleet)
+        self[name] = called
         return called
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over their names."""
-        return iter(self._providers)
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._providers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -9,28 +10,34 @@ from typing import Any
 import attrs
 
 from asyncrouter.engine.apart import cancellable
-from asyncrouter.engine.attempt import begin, timed_out
+from asyncrouter.engine.attempt import ACCEPTED, AttemptScope, begin, timed_out
+from asyncrouter.engine.bounds import Bounds, bounds_of
 from asyncrouter.engine.collecting import agreeing, chosen, collect
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.cutoff import CutOff
 from asyncrouter.engine.decide import tell_failure
-from asyncrouter.engine.ending import Ending
+from asyncrouter.engine.ending import answered, ended
 from asyncrouter.engine.hedging import Contend, Rivals, note_stray, race, rivals_of
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
-from asyncrouter.engine.share import more_s, share_s
+from asyncrouter.engine.share import share_s
 from asyncrouter.engine.slots import take_slot
 from asyncrouter.engine.step import Step
 from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.state.fleet import Fleet
-from asyncrouter.types.agreement import normal_form
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.deployments import Deployment
-from asyncrouter.types.errors import AsyncRouterError, DeadlineExceeded, ProviderError, RouterClosed
+from asyncrouter.types.errors import (
+    AsyncRouterError,
+    AttemptTimedOut,
+    DeadlineExceeded,
+    ProviderError,
+    RouterClosed,
+)
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Outcome, TraceBuilder
+from asyncrouter.types.trace import Outcome
 
 
 class Engine:
@@ -45,48 +52,63 @@ class Engine:
         Raises a :class:`~asyncrouter.types.errors.RoutingError`, the provider's own error where that permits nothing
         else, or a :class:`~asyncrouter.types.errors.PluginError`; each carries the trace.
         """
-        trace = TraceBuilder(request.id, request.agent, route.group.name, self.fleet.now())
-        ending = Ending(request, route, trace, self.fleet)
-        course = Course(request, route, find_route, self.fleet, trace)
-        around = route.pipeline.around_request
-        with ending:
-            with cut_off_after(course.deadline - trace.started_at, None, route.in_flight.timers) as cut:
-                ending.began(cut)
-                routed = self._route(course) if around is None else around(self._wrapped(course))(request)
-                return ending.answered(await routed, course.in_hand)
-            assert cut.fired  # noqa: S101 - nothing else is swallowed
-            if course.in_hand is None:
-                raise RouterClosed(CLOSED) if route.in_flight.closing else DeadlineExceeded(course.too_late())
-            trace.notes.append("the end came before a better answer: the best so far is returned")
-            return ending.answered(course.in_hand)
+        course = Course(request, route, find_route, self.fleet)
+        in_flight, around = route.in_flight, route.pipeline.around_request
+        bounds = bounds_of(course.deadline - course.trace.started_at, in_flight.timers)
+        in_flight.begin(bounds)
+        response: Response | None
+        try:
+            routed = self._route(course, bounds) if around is None else around(self._wrapped(course))(request)
+            response = await routed
+        except BaseException as error:
+            if not bounds.leave(error):
+                ended(course, request, None, error)
+                raise
+            response = best_so_far(course)
+        else:
+            bounds.leave(None)
+        finally:
+            in_flight.end(bounds)
+        if response is None:
+            raise cut_short(course, request)
+        response = answered(course, response, course.in_hand)
+        ended(course, request, response, None)
+        return response
 
     def _wrapped(self, course: Course) -> Call:
         """Return the routed call as the hooks around it see it: they may change its request, and call it again."""
 
         async def routed(request: Request) -> Response:
-            return await self._route(course.anew(request))
+            bounds = bounds_of(math.inf, course.first_route.in_flight.timers)  # it may run in a task of the hook's own
+            try:
+                response = await self._route(course.anew(request), bounds)
+            except BaseException as error:
+                bounds.leave(error)
+                raise
+            bounds.leave(None)
+            return response
 
         return routed
 
-    async def _route(self, course: Course) -> Response:
+    async def _route(self, course: Course, bounds: Bounds) -> Response:
         first = course.first_step()
         step = first if isinstance(first, Step) else await first
-        best: Judged | None = None
+        best: AttemptScope | None = None
         while True:
             try:
-                judged = await self._answer(course, step)
+                answer = await self._answer(course, step, bounds)
             except ProviderError:
                 if best is not None:  # a stronger deployment failed: the rejected answer is better than none
-                    return best.response
+                    return best.answer
                 step = await course.after_failure()
                 continue
-            if judged is not None:
-                if judged.accepted:
-                    return judged.response
-                if best is None or judged.score > best.score:
-                    best = judged
-                course.in_hand = best.response
-                last = judged
+            if answer is not None:
+                if answer.accepted:
+                    return answer.answer
+                if best is None or answer.score > best.score:
+                    best = answer
+                course.in_hand = best.answer
+                last = answer
             elif best is None:
                 step = await course.after_refusal(step)
                 continue
@@ -95,105 +117,119 @@ class Engine:
             stronger = course.after_rejection(last.step, last.verdict.reason)
             if stronger is None:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
-                return best.response
+                return best.answer
             step = stronger
 
-    def _answer(self, course: Course, step: Step) -> Awaitable[Judged | None]:
+    def _answer(self, course: Course, step: Step, bounds: Bounds) -> Awaitable[AttemptScope | None]:
         """Return the answer of *step* or of its rivals, if it has any; ``None`` when none could begin."""
         rivals = rivals_of(course, step)
         if rivals is None:
-            return self._judged(course, step, step.route.complete)
+            return self._attempt(course, step, step.route.complete, bounds)
 
-        async def contend(step: Step) -> Judged | None:
+        async def contend(step: Step) -> AttemptScope | None:
             async def call(request: Request, deployment: Deployment) -> Response:
                 complete = partial(step.route.complete, request, deployment)
                 return await cancellable(complete, self.fleet.strays, partial(note_stray, course, step))
 
-            return await self._judged(course, step, call)
+            bounds = bounds_of(math.inf, step.route.in_flight.timers)
+            try:
+                answer = await self._attempt(course, step, call, bounds)
+            except BaseException as error:
+                bounds.leave(error)
+                raise
+            bounds.leave(None)
+            return answer
 
         if rivals.take != "first":
             return collected(course, contend, rivals)
 
-        async def discard(judged: Judged) -> None:
-            revise(course, judged.step, outcome=Outcome.CANCELLED)
+        async def discard(answer: AttemptScope) -> None:
+            revise(course, answer.step, outcome=Outcome.CANCELLED)
 
         return race(contend, discard, rivals, course)
 
-    async def _judged(self, course: Course, step: Step, call: AttemptCall) -> Judged | None:
+    async def _attempt(self, course: Course, step: Step, call: AttemptCall, bounds: Bounds) -> AttemptScope | None:
         """Make the attempt once its deployment has a slot, and judge its answer; ``None`` when it could not begin."""
         slots = self.fleet[step.deployment.name].slots
         if slots is not None and not await take_slot(course, step, slots):
             return None
         try:
-            response = await self._call(course, step, call)
+            attempt = begin(course, step, self.fleet)
+            if attempt is None:
+                return None
+            bound_s = share_s(course, step, attempt.started_at)
+            if bound_s is not None:  # else the deadline is the tighter one
+                bounds.narrow(bound_s, attempt)
+            try:
+                request = step.route.prepared(course.request, step.deployment)
+                response = attempt.answered(await call(request, step.deployment))
+            except BaseException as error:
+                cut = bounds.widen(error)
+                if cut is None:
+                    attempt.end(error)
+                    raise
+            else:
+                cut = bounds.widen(None)
+            if cut is not None:
+                raise cut_off(attempt, cut, bound_s)
+            attempt.end(None)
         finally:
             if slots is not None:
                 slots.release()
-        if response is None:
-            return None
-        if course.in_hand is None or not has_several(course):
-            course.in_hand = response  # better than none when the judge takes too long
+        keep_in_hand(course, response)
         ask = step.route.pipeline.judge
-        verdict = ACCEPTED if ask is None else await judge(ask, course, step, response)
-        if not verdict.accept:
-            self.fleet[step.deployment.name].tally.rejected += 1
-            revise(course, step, outcome=Outcome.REJECTED, score=verdict.score)
-        elif verdict.score is not None:
-            revise(course, step, score=verdict.score)
-        return Judged(step, response, verdict)
-
-    async def _call(self, course: Course, step: Step, call: AttemptCall) -> Response | None:
-        scope = begin(course, step, self.fleet)
-        if scope is None:
-            return None
-        request = step.route.prepared(course.request, step.deployment)
-        with scope:
-            since = self.fleet.now()
-            bound_s = share_s(course, step, since)
-            if bound_s is None:  # the deadline's own scope is the tighter one
-                return scope.answered(await call(request, step.deployment))
-            with cut_off_after(bound_s, partial(more_s, course, step, since), step.route.in_flight.timers) as cut:
-                return scope.answered(await call(request, step.deployment))
-            attempt_s = step.route.group.timeouts.attempt_s
-            why = f"{bound_s:.3g} s, its share of the time" if bound_s < attempt_s else f"attempt_s = {attempt_s:g} s"
-            raise timed_out(step, f"no answer within {why}", cut)
+        if ask is not None:
+            attempt.verdict = await judge(ask, course, step, response)
+            note_verdict(course, attempt)
+        return attempt
 
 
-@attrs.define(eq=False)
-class Judged:
-    """One answer and what the judge thinks of it."""
-
-    step: Step
-    response: Response
-    verdict: Verdict
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it may be given to the caller."""
-        return self.verdict.accept
-
-    @property
-    def score(self) -> float:
-        """How good it is, from 0 to 1."""
-        return self.verdict.score or 0.0
-
-    @property
-    def form(self) -> str:
-        """What it says, for comparison with others."""
-        return normal_form(self.response.message)
+def best_so_far(course: Course) -> Response | None:
+    """Return the best answer so far of a call that was cut off, if there is one."""
+    if course.in_hand is not None:
+        course.trace.notes.append("the end came before a better answer: the best so far is returned")
+    return course.in_hand
 
 
-async def collected(course: Course, contend: Contend[Judged], rivals: Rivals) -> Judged | None:
+def cut_short(course: Course, request: Request) -> AsyncRouterError:
+    """End a call that was cut off and has no answer; return its error."""
+    is_closing = course.first_route.in_flight.closing
+    error = RouterClosed(CLOSED) if is_closing else DeadlineExceeded(course.too_late())
+    ended(course, request, None, error)
+    return error
+
+
+def cut_off(attempt: AttemptScope, cut: CutOff, bound_s: float | None) -> AttemptTimedOut:
+    """End an attempt that was cut off at its bound; return its error."""
+    attempt_s = attempt.step.route.group.timeouts.attempt_s
+    is_share = bound_s is not None and bound_s < attempt_s
+    why = f"{bound_s:.3g} s, its share of the time" if is_share else f"attempt_s = {attempt_s:g} s"
+    error = timed_out(attempt.step, f"no answer within {why}", cut)
+    attempt.end(error)
+    return error
+
+
+def note_verdict(course: Course, attempt: AttemptScope) -> None:
+    """Record what the judge thinks of the answer of *attempt*."""
+    verdict, step = attempt.verdict, attempt.step
+    if not verdict.accept:
+        course.fleet[step.deployment.name].tally.rejected += 1
+        revise(course, step, outcome=Outcome.REJECTED, score=verdict.score)
+    elif verdict.score is not None:
+        revise(course, step, score=verdict.score)
+
+
+async def collected(course: Course, contend: Contend[AttemptScope], rivals: Rivals) -> AttemptScope | None:
     """Return the answer that is taken of those of *rivals*; what would be taken so far is in hand meanwhile."""
     attempts, began = course.trace.attempts, len(course.trace.attempts)
-    so_far: dict[int, Judged] = {}
+    so_far: dict[int, AttemptScope] = {}
 
-    async def contend_and_keep(step: Step) -> Judged | None:
-        judged = await contend(step)
-        if judged is not None:
-            so_far[rivals.steps.index(step)] = judged
-            course.in_hand = chosen(so_far, rivals.take).response
-        return judged
+    async def contend_and_keep(step: Step) -> AttemptScope | None:
+        answer = await contend(step)
+        if answer is not None:
+            so_far[rivals.steps.index(step)] = answer
+            course.in_hand = chosen(so_far, rivals.take).answer
+        return answer
 
     try:
         taken = await collect(contend_and_keep, rivals)
@@ -208,10 +244,13 @@ async def collected(course: Course, contend: Contend[Judged], rivals: Rivals) ->
     return taken
 
 
-def has_several(course: Course) -> bool:
-    """Whether the latest selection takes one of several answers, so that one in hand may be better than the next."""
-    selection = course.trace.selection
-    return selection is not None and selection.parallel > 1 and selection.take != "first"
+def keep_in_hand(course: Course, response: Response) -> None:
+    """Keep the latest answer, better than none when the judge takes too long; of several, the best stays in hand."""
+    if course.in_hand is not None:
+        selection = course.trace.selection
+        if selection is not None and selection.parallel > 1 and selection.take != "first":
+            return
+    course.in_hand = response
 
 
 async def judge(ask: Callable[..., Any], course: Course, step: Step, response: Response) -> Verdict:
@@ -232,6 +271,3 @@ def revise(course: Course, step: Step, **changes: Any) -> None:
     name, attempts = step.deployment.name, course.trace.attempts  # the losers of a race may stand after it
     index = max(i for i, one in enumerate(attempts) if one.deployment == name and one.outcome is Outcome.OK)
     attempts[index] = attrs.evolve(attempts[index], **changes)
-
-
-ACCEPTED = Verdict(accept=True)

@@ -224,7 +224,7 @@ async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
     timeouts = step.route.group.timeouts
     first_output_by = course.fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s)
     bound = recurring_cut_off(step.route.in_flight.timers)
-    return OpenAttempt(course, step, scope.__enter__(), slots, timeouts, first_output_by, bound)
+    return OpenAttempt(course, step, scope, slots, timeouts, first_output_by, bound)
 
 
 async def within_deadline(course: Course, waiting: Coroutine[Any, Any, T]) -> T:

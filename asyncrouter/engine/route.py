@@ -60,11 +60,6 @@ class Route:
     hedge: Hedge | None = None
     baselines: Baselines | None = None
 
-    def first_attempt(self, now: float) -> None:
-        """Count the first attempt of a request: it earns a share of a hedge."""
-        if self.hedge is not None:
-            self.hedge.budget.first_attempt(now)
-
     def prepared(self, request: Request, deployment: Deployment) -> Request:
         """Return *request* with the defaults for *deployment* laid under its parameters."""
         defaults = self.defaults.get(deployment.name)

@@ -34,7 +34,7 @@ from asyncrouter.types.events import ShadowFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 from asyncrouter.types.tokens import input_tokens
-from asyncrouter.types.trace import AttemptKind, Outcome, TraceBuilder
+from asyncrouter.types.trace import AttemptKind, Outcome
 
 SUFFIX = "/shadow"
 """What the id of a shadow has more than that of its request."""
@@ -146,9 +146,9 @@ class Shadow:
     async def _run(self, request: Request, of: str, reserved_usd: float) -> None:
         route, fleet = self._route, self._fleet.beside()
         assert route is not None  # noqa: S101 - a route is made before it is called
-        trace = TraceBuilder(request.id, None, route.group.name, fleet.now())
+        course = Course(request, route, lambda _name: route, fleet)
+        trace = course.trace
         trace.estimate = Estimate(complexity=0.0, input_tokens=input_tokens(request), source=self.name)
-        course = Course(request, route, lambda _name: route, fleet, trace)
         response: Response | None = None
         verdict: Verdict | None = None
         try:
@@ -177,10 +177,16 @@ class Shadow:
                 return None
             request = step.route.prepared(course.request, step.deployment)
             attempt_s = step.route.group.timeouts.attempt_s
-            with scope:
+            try:
                 with cut_off_after(attempt_s) as cut:
-                    return scope.answered(await step.route.complete(request, step.deployment))
-                raise timed_out(step, f"attempt_s = {attempt_s:g} s", cut)
+                    scope.answered(await step.route.complete(request, step.deployment))
+                if cut.fired:
+                    raise timed_out(step, f"attempt_s = {attempt_s:g} s", cut)
+            except BaseException as error:
+                scope.end(error)
+                raise
+            scope.end(None)
+            return scope.response
         finally:
             if slots is not None:
                 slots.release()

@@ -13,18 +13,18 @@ from asyncrouter.types.trace import AttemptKind
 
 @attrs.define(eq=False)  # never changed, yet not frozen: that costs three times as much to make, once a call
 class Step:
-    """One attempt to make.  ``budgeted``: it draws on the shared retry budget when it begins, whatever its kind.
+    """One attempt to make.  ``passed``: it has a pass, for its turn has come or every deployment is set aside.
 
+    ``budgeted``: it draws on the shared retry budget when it begins, whatever its kind.
     ``keys_left``: of a repeat with another key, how many others stood ready; with each repeat it must be fewer.
     ``same``: it is made at once in place of the one before, and counts as the same attempt.
-    ``passed``: it has a pass, for its turn has come or every deployment is set aside.
     """
 
     deployment: Deployment
     route: Route
     kind: AttemptKind
     reason: str = ""
+    passed: bool = False
     budgeted: bool = False
     keys_left: float = math.inf
     same: bool = False
-    passed: bool = False

@@ -12,7 +12,7 @@ import attrs
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.cutoff import cut_off_after, recurring_cut_off
-from asyncrouter.engine.ending import Ending
+from asyncrouter.engine.ending import answered, ended
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.inflight import CLOSED
 from asyncrouter.engine.route import FindRoute, Route
@@ -21,7 +21,6 @@ from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.errors import DeadlineExceeded, PluginError, RouterClosed
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response
-from asyncrouter.types.trace import TraceBuilder
 
 
 class StreamCall:
@@ -32,9 +31,8 @@ class StreamCall:
 
     def __init__(self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet) -> None:
         self.response: Response | None = None
-        trace = TraceBuilder(request.id, request.agent, route.group.name, fleet.now())
-        self._course = Course(request, route, find_route, fleet, trace)
-        self._ending = Ending(request, route, trace, fleet)
+        self._request = request
+        self._course = Course(request, route, find_route, fleet)
         self._flow = Flow(self._course)
         around = route.pipeline.around_request_stream
         self._wrapped = None if around is None else around(self._flow, request)
@@ -48,7 +46,7 @@ class StreamCall:
 
     async def start(self) -> None:
         """Wait for the first output; it is the first chunk of the iteration."""
-        self._ending.began(self)
+        self._in_flight.begin(self)
         self.first = await anext(self, None)
         if self.first is not None:
             try:
@@ -152,8 +150,8 @@ class StreamCall:
         if response is None or self._ended:
             return
         self._ended = True
-        self.response = self._ending.answered(response)
-        self._ending.end(None)
+        self.response = answered(self._course, response)
+        self._end(None)
 
     def _over(self) -> None:
         """Note that there is nothing more to read."""
@@ -173,7 +171,7 @@ class StreamCall:
                 self._answered(self._as_seen() if self._wrapped is not None else self._flow.response)
             if not self._ended:
                 self._ended = True
-                self._ending.end(error)
+                self._end(error)
 
     async def close(self) -> None:
         """Close hooks and upstream."""
@@ -181,6 +179,10 @@ class StreamCall:
             await self._close_hooks()
         finally:
             await self._flow.aclose()
+
+    def _end(self, error: BaseException | None) -> None:
+        self._in_flight.end(self)
+        ended(self._course, self._request, self.response, error)
 
     async def _close_hooks(self) -> None:
         aclose: Any = getattr(self._wrapped, "aclose", None)

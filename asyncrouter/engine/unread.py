@@ -20,7 +20,7 @@ from typing import Protocol
 
 from asyncrouter.engine.apart import Apart
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.timers import Timed, Timers
+from asyncrouter.engine.timers import Timers
 from asyncrouter.types.errors import DeadlineExceeded
 from asyncrouter.types.response import Chunk
 
@@ -67,7 +67,7 @@ class Unread:
     ``ending``: what reads on in place of the reader, once the deadline has come; then :meth:`next` has what is left.
     """
 
-    __slots__ = ("_among", "_call", "_course", "_error", "_kept", "_loop", "_timer", "ending", "when")
+    __slots__ = ("_call", "_course", "_error", "_kept", "_loop", "_timer", "_timers", "ending", "when")
 
     def __init__(self, call: Readable, course: Course, timers: Timers, loop: asyncio.AbstractEventLoop) -> None:
         self._call = call
@@ -78,11 +78,9 @@ class Unread:
         self.ending: Apart[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.when = loop.time() + course.deadline - course.fleet.now()
-        self._among: set[Timed] | None = None
-        if self.when != math.inf:
-            self._among = timers.keep(self, loop)
-            if self._among is None:
-                self.arm()
+        self._timers = timers
+        if self.when != math.inf and not timers.keep(self, loop):
+            self.arm()
 
     def arm(self) -> None:
         """Have the event loop look at the deadline."""
@@ -92,8 +90,7 @@ class Unread:
         """Look no more after the call: it is over."""
         if self._timer is not None:
             self._timer.cancel()
-        elif self._among is not None:
-            self._among.discard(self)
+        self._timers.drop(self)
 
     def dropped(self) -> None:
         """Close the stream, whose reader is gone: it has been collected, in whatever thread."""

@@ -167,13 +167,14 @@ def _first_async(
     """
 
     def call(*arguments: Any) -> Any:
-        for place, (plugin, function) in enumerate(steps):
+        for step in steps:
+            plugin, function = step
             try:
                 result = function(*arguments)
             except STRANGERS_FAULTS as error:
                 _broken(plugin, hook, error)
-            if must_wait(result):
-                return awaited(place, result, arguments)
+            if type(result) is not usual and must_wait(result):  # nearly all are told at once
+                return awaited(steps.index(step), result, arguments)
             if result is not None:
                 return checked(plugin, result, arguments)
         return None
@@ -193,7 +194,7 @@ def _first_async(
     def after(place: int) -> Callable[..., Any]:
         return _first_async(hook, steps[place + 1 :], types, check)
 
-    checked = _checker(hook, types, check)
+    checked, usual = _checker(hook, types, check), types[0]
     return call
 
 

@@ -159,13 +159,15 @@ class DeploymentState:
     def ended(self) -> None:
         """Count one call less in flight."""
         self.in_flight -= 1
-        self._tell()
+        if self._watchers:
+            self._tell()
 
     def answered(self, latency_s: float) -> None:
         """Count the time until an answer, or until a stream's first output."""
         self.latency_s = smoothed(self.latency_s, latency_s)
         self.tally.latency.observe(latency_s)
-        self._tell()
+        if self._watchers:
+            self._tell()
 
     def produced(self, output_tokens: int) -> None:
         """Count the length of an answer."""

@@ -47,8 +47,9 @@ class Tally:
 
     def count_usage(self, response: Response) -> None:
         """Add what *response* used and cost."""
-        self.input_tokens += response.usage.input_tokens
-        self.output_tokens += response.usage.output_tokens
+        usage = response.usage
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
         if response.cost_usd is not None:
             self.cost_usd += response.cost_usd
 

@@ -130,8 +130,8 @@ class TraceBuilder:
     def __init__(self, request_id: str, agent: str | None, group: str, started_at: float) -> None:
         self.request_id = request_id
         self.agent = agent
-        self.groups = [group]
-        self.visited = [group]
+        self.groups: tuple[str, ...] = (group,)
+        self.visited: tuple[str, ...] = self.groups
         self.started_at = started_at
         self.estimate: Estimate | None = None
         self.first_selection: Selection | None = None
@@ -150,13 +150,14 @@ class TraceBuilder:
 
     def entered(self, group: str) -> None:
         """Record that *group* is visited."""
-        self.groups.append(group)
+        self.groups += (group,)
         if group not in self.visited:
-            self.visited.append(group)
+            self.visited += (group,)
 
     def new_round(self) -> None:
         """Begin again with the group that was asked for."""
-        del self.groups[1:]
+        if len(self.groups) > 1:
+            self.groups = self.groups[:1]
 
     def waiting(self, delay_s: float) -> None:
         """Record one wait."""
@@ -168,7 +169,7 @@ class TraceBuilder:
         return new_trace(
             request_id=self.request_id,
             agent=self.agent,
-            groups=tuple(self.visited),
+            groups=self.visited,
             estimate=self.estimate,
             selection=self.first_selection,
             attempts=tuple(self.attempts),

@@ -47,7 +47,7 @@ async def test_each_change_of_a_breaker_is_told_once():
 
 async def test_a_retry_that_its_breaker_turns_away_goes_elsewhere_as_a_fallback():
     lost = ConnectionFailed("gone", lost_before_answer=True)
-    provider = FakeProvider({"a": [Slow(1.0, Fail(ServerError)), Slow(1.0, Fail(lost))], "b": Reply()})
+    provider = FakeProvider({"a": [Slow(1.0, Fail(ServerError)), Slow(1.001, Fail(lost))], "b": Reply()})
     async with fake_router(provider, breaker={**BREAKER, "failures": 1}, retry="none") as router:
         replies = await ask_at_once(router, 5)
         for trace in (reply.trace for reply in replies):

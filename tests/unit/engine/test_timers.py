@@ -1,4 +1,4 @@
-"""Bounds that are kept by the second: exact when they are reached, gone when they are not."""
+"""Bounds that are looked through once a second: exact when they are reached, gone when they are not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def cut_at(timers: Timers, delay_s: float) -> float:
     return asyncio.get_running_loop().time() - began
 
 
-@pytest.mark.parametrize("delay_s", [-1.0, 0.0, 0.25, 0.999, 1.0, 1.001, 3.5, 61.0, 1e6])
+@pytest.mark.parametrize("delay_s", [-1.0, 0.0, 0.25, 0.999, 1.0, 1.001, 3.5, 61.0, 1e4])
 @pytest.mark.parametrize("later_s", [0.0, 0.4, 0.9999])
 def test_a_bound_cuts_at_its_very_moment(delay_s, later_s):
     async def main():
@@ -46,7 +46,7 @@ def test_what_is_done_before_leaves_no_bound():
     run_virtual(main)
 
 
-def test_bounds_of_one_second_share_a_timer():
+def test_bounds_that_are_not_near_share_a_timer():
     async def main():
         await asyncio.sleep(0.5)
         timers = Timers()
@@ -58,18 +58,6 @@ def test_bounds_of_one_second_share_a_timer():
         await asyncio.sleep(1)
         assert len(timers) == 10
         assert len(timers_of_the_loop()) == before + 1
-
-    run_virtual(main)
-
-
-def test_one_that_is_given_more_time_cuts_later():
-    async def main():
-        more = [2.5, 0.0]
-        began = asyncio.get_running_loop().time()
-        with cut_off_after(3.2, lambda: more.pop(0), timers=Timers()) as cut:
-            await asyncio.sleep(60)
-        assert cut.fired
-        assert asyncio.get_running_loop().time() - began == pytest.approx(5.7)
 
     run_virtual(main)
 

@@ -35,7 +35,7 @@ def _failed(error: ProviderError | None, deployment: str = "a") -> Attempt:
 
 def _course(*, waits: int = 0, groups: Sequence[str] = ("chat",), selected: Sequence[Deployment] = ()) -> TraceBuilder:
     trace = TraceBuilder("r1", None, groups[0], 0.0)
-    trace.groups.extend(groups[1:])
+    trace.groups += tuple(groups[1:])
     trace.waits = waits
     trace.estimate = Estimate(complexity=0.5)
     if selected:

@@ -37,11 +37,11 @@ def test_the_first_selection_stays_and_the_latest_is_seen(trace):
 def test_groups_of_a_round_and_groups_of_the_request(trace):
     trace.entered("spare")
     trace.entered("last")
-    assert trace.groups == ["chat", "spare", "last"]
+    assert trace.groups == ("chat", "spare", "last")
     trace.new_round()
-    assert trace.groups == ["chat"]
+    assert trace.groups == ("chat",)
     trace.entered("last")
-    assert trace.groups == ["chat", "last"]
+    assert trace.groups == ("chat", "last")
     assert trace.freeze(0.0).groups == ("chat", "spare", "last")
 
 
