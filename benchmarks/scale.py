@@ -101,7 +101,7 @@ def main() -> None:
     options = options_of(
         "CPU of a decision among many deployments, with every selector.",
         rounds=(int, 3, "rounds in turn, of which the least counts"),
-        calls=(int, 50, "decisions a round"),
+        calls=(int, 500, "decisions a round"),
         deployments=(int, [2, 10, 100, 1000, 10_000], "how many there are"),
         selectors=(str, list(SELECTORS), "which are measured"),
     )

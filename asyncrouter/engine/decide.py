@@ -25,7 +25,9 @@ FALLBACK_OUTPUT_TOKENS = 256
 
 
 Decided = Selection | None | Coroutine[Any, Any, Selection | None]
-"""A decision, or a coroutine of it where a strategy awaits something: few do, and the others have none made."""
+"""A decision, or a coroutine of it where a strategy awaits something: few do, and the others have none made.
+
+Hence the exact type before ``must_wait``: a plain answer is known by it at a third of the cost."""
 
 
 def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder, view: FleetView | None = None) -> Decided:
@@ -33,12 +35,13 @@ def decide(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder, vi
 
     *view* is what the strategies see of the fleet, where that is not the fleet itself.
     """
+    view = view or fleet
     if trace.estimate is None:
         estimate = _estimate(request, route, fleet, trace)
-        if must_wait(estimate):
-            return _decide_after(estimate, request, route, trace, view or fleet)
+        if type(estimate) is not Estimate and must_wait(estimate):
+            return _decide_after(estimate, request, route, trace, view)
         trace.estimate = estimate
-    return _select(request, route, trace, view or fleet)
+    return _select(request, route, trace, view)
 
 
 async def _decide_after(
@@ -50,11 +53,12 @@ async def _decide_after(
 
 
 def _select(request: Request, route: Route, trace: TraceBuilder, view: FleetView) -> Decided:
-    candidates = route.pipeline.filter(request, route.group.deployments, view)
+    pipeline = route.pipeline
+    candidates = pipeline.filter(request, route.group.deployments, view)
     if not candidates:
         return None
-    selection = route.pipeline.select(request, trace.estimate, candidates, view)
-    if must_wait(selection):
+    selection = pipeline.select(request, trace.estimate, candidates, view)
+    if type(selection) is not Selection and must_wait(selection):
         return _select_after(selection, candidates, trace)
     return _noted(selection, candidates, trace)
 
@@ -125,7 +129,7 @@ def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder)
         estimate = route.pipeline.estimate(request, route.group)
     except AsyncRouterError as error:
         return _unestimated(error, request, route, fleet, trace)
-    if must_wait(estimate):
+    if type(estimate) is not Estimate and must_wait(estimate):
         return _awaited_estimate(estimate, request, route, fleet, trace)
     return estimate or _unestimated(None, request, route, fleet, trace)
 

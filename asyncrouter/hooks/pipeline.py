@@ -225,10 +225,10 @@ class _IsSelection:
     def __call__(self, result: Selection, arguments: tuple[Any, ...]) -> str:
         """Return what was expected; "" where *result* is that."""
         given, selected = arguments[2], result.order
+        if selected is given or (isinstance(selected, Ranking) and selected.candidates is given):
+            return ""
         if given is not self._given:
             self._given, self._ids, self._right = given, frozenset(map(id, given)), given
-        if isinstance(selected, Ranking) and selected.candidates is given:  # it looks at the rest when that is made
-            return "" if id(selected.first) in self._ids else _NOT_GIVEN
         if selected is not self._right:
             selected = result.deployments
             if not self._ids.issuperset(map(id, selected)):

@@ -84,7 +84,7 @@ class DeploymentState:
     @property
     def silent_s(self) -> float:
         """For how long calls have been waiting without a word from it."""
-        return self.silence.lasts_s(self._clock.now())
+        return self.silence.lasts_s(self._clock.now()) if self.in_flight else self.silence.lasted_s
 
     @property
     def waiting(self) -> int:

@@ -35,10 +35,14 @@ class Hull:
 
     def least(self, n: float, m: float) -> tuple[float, int]:
         """Return the least sum for *n* and *m*, both more than 0, and its place, the lowest of several."""
-        corners, ratio = self._corners, n / m
+        corners, ratios, ratio = self._corners, self._ratios, n / m
         if not corners:
             return NOTHING
-        begin, end = bisect.bisect_left(self._ratios, ratio), bisect.bisect_right(self._ratios, ratio)
+        begin = bisect.bisect_left(ratios, ratio)
+        if begin == len(ratios) or ratios[begin] > ratio:  # between two ratios, as nearly always
+            first, second, place = corners[begin]
+            return n * first + m * second, place
+        end = bisect.bisect_right(ratios, ratio)
         return min([(n * first + m * second, place) for first, second, place in corners[begin : end + 1]])
 
 

@@ -31,12 +31,13 @@ class ByNumber:
         self._state: FleetView | None = None
         self._standings: OncePerCandidates[Standings[DeploymentView]] | None = None
 
-    def __call__(self, candidates: Candidates, state: FleetView) -> Candidates | Ranking:
+    def __call__(self, candidates: Candidates, state: FleetView) -> Ranking:
         """Return *candidates* in order; of many only the first, the rest when it is asked for."""
         watch: Any = getattr(state, "watch", None)
         if len(candidates) <= FEW or watch is None:
             number = self._number
-            return tuple(sorted(candidates, key=lambda one: number(state[one.name])))
+            numbers = [number(state[one.name]) for one in candidates]
+            return Ranking(candidates, numbers.index(min(numbers)), partial(in_order, candidates, numbers))
         if self._standings is None or self._state is not state:
             self._state = state
             self._standings = OncePerCandidates(partial(_watched, state=state, watch=watch, number=self._number))
@@ -76,7 +77,7 @@ class Standings(Generic[V]):
 
     def ranking(self) -> Ranking:
         """Return the candidates, the one with the least number first."""
-        return Ranking(self._candidates[self._first()], self._candidates, self._order)
+        return Ranking(self._candidates, self._first(), self._order)
 
     def _first(self) -> int:
         if self._fallen:
@@ -110,5 +111,9 @@ class Standings(Generic[V]):
 
 
 def _ordered(candidates: Candidates, views: list[V], number: Callable[[V], float]) -> Candidates:
-    numbers = [number(view) for view in views]
-    return tuple(candidates[place] for place in sorted(range(len(candidates)), key=numbers.__getitem__))
+    return in_order(candidates, [number(view) for view in views])
+
+
+def in_order(candidates: Candidates, numbers: list[float]) -> Candidates:
+    """Return *candidates* by their *numbers*, the least first."""
+    return tuple(candidates[place] for place in sorted(range(len(numbers)), key=numbers.__getitem__))

@@ -9,19 +9,19 @@ from asyncrouter.types.errors import PluginContractError
 
 
 class Ranking:
-    """All of *candidates* with *first* in front; the rest is made when somebody reads it.
+    """All of *candidates*, the one at *place* in front; the rest is made when somebody reads it.
 
     Most requests are answered by the first, and among many the order of the others costs more than finding it.  *order*
-    returns the candidates in order, best first, wherever *first* stands there.  It may be called long after the
+    returns the candidates in order, best first, wherever the first stands there.  It may be called long after the
     decision and in another thread: it tells how they stand then, should not change anything, and holds what it needs.
     """
 
     __slots__ = ("_made", "_order", "candidates", "first")
 
     def __init__(
-        self, first: Deployment, candidates: tuple[Deployment, ...], order: Callable[[], Iterable[Deployment]]
+        self, candidates: tuple[Deployment, ...], place: int, order: Callable[[], Iterable[Deployment]]
     ) -> None:
-        self.first = first
+        self.first = candidates[place]
         self.candidates = candidates
         self._order = order
         self._made: tuple[Deployment, ...] | None = None
@@ -64,10 +64,3 @@ def first_of(order: Order) -> Deployment:
 def made(order: Order) -> tuple[Deployment, ...]:
     """Return all of *order*."""
     return order.made() if isinstance(order, Ranking) else order
-
-
-def led_by(first: Deployment, order: Order) -> Order:
-    """Return *order* with *first*, which is one of its deployments, in front."""
-    if isinstance(order, Ranking):
-        return Ranking(first, order.candidates, order.made)
-    return (first, *[one for one in order if one is not first])

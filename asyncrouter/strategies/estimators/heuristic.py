@@ -102,15 +102,19 @@ class HeuristicEstimator:
             history = _sampled("\n".join(others), HISTORY_SAMPLE)
             found.append((HISTORY.points(sum(points for points, _ in _text_contributions(history))), "history"))
             found.append((DEPTH.points(len(others)), "depth"))
-        tool_count = tokens.tool_count(request)
-        if tool_count:
-            found.append((TOOLS.points(tool_count), "tools"))
-        if "response_format" in request.params:
-            found.append((FORMAT.points(_format_count(request.params["response_format"])), "format"))
+        output_tokens = None
+        if request.params:
+            output_tokens = tokens.requested_output_tokens(request)
+            tool_count = tokens.tool_count(request)
+            total_tokens += tokens.TOOL_TOKENS * tool_count
+            if tool_count:
+                found.append((TOOLS.points(tool_count), "tools"))
+            if "response_format" in request.params:
+                found.append((FORMAT.points(_format_count(request.params["response_format"])), "format"))
         return new_estimate(
             complexity=1.0 - math.exp(-sum([points for points, _ in found])),
-            input_tokens=total_tokens + tokens.TOOL_TOKENS * tool_count,
-            output_tokens=tokens.requested_output_tokens(request),
+            input_tokens=total_tokens,
+            output_tokens=output_tokens,
             contributions=tuple(found),
             source="heuristic",
         )
@@ -119,24 +123,23 @@ class HeuristicEstimator:
 def counts_in(text: str) -> list[float]:
     """Return how much of each of :data:`TEXT_FEATURES` there is in *text*; linear in its length."""
     counts = [0.0, 0.0, 0.0, 0.0]
-    questions = text.count("?")
-    if text.isascii():
-        raw = text.encode("ascii")
-    else:
-        raw = text.encode("latin-1", "replace")
-        if raw.count(b"?") > questions:  # each character beyond Latin-1 has become one
-            questions += sum(map(text.count, words.QUESTION_MARKS))
-            _count_beyond_latin(text, counts)
+    raw = text.encode("latin-1", "replace")
     plain = b" %b " % raw.translate(words.PLAIN)
     for word in words.LATIN_KEYS.intersection(plain.split()):
         for phrase, feature, strength in words.LATIN_WORDS[word]:
             if phrase is None or phrase in plain:
                 counts[feature] += strength
-    symbols = raw.translate(None, words.NOT_SYMBOLS)
-    if symbols:
-        _count_symbols(symbols, raw, counts)
-    if b"\n" in raw:
+    signs = raw.translate(None, words.NOT_SIGNS)
+    questions, lines = signs.count(b"?"), signs.count(b"\n")
+    if len(signs) > questions + lines:
+        _count_symbols(signs, raw, counts)
+    if lines:
         counts[words.CONSTRAINTS] += PER_LIST_ITEM * len(words.LIST_ITEM.findall(raw))
+    if questions and not text.isascii():
+        beyond_latin, questions = questions, text.count("?")
+        if beyond_latin > questions:  # each character beyond Latin-1 has become one
+            questions += sum(map(text.count, words.QUESTION_MARKS))
+            _count_beyond_latin(text, counts)
     counts.append(float(max(0, questions - 1)))
     return counts
 
@@ -151,10 +154,10 @@ def _count_beyond_latin(text: str, counts: list[float]) -> None:
         counts[feature] += strength
 
 
-def _count_symbols(symbols: bytes, raw: bytes, counts: list[float]) -> None:
-    backslashes = symbols.count(b"\\")
-    mathematical = len(symbols.translate(None, words.NOT_MATHEMATICAL)) - backslashes
-    counts[words.CODE] += PER_CODE_SYMBOL * len(symbols.translate(None, words.NOT_CODE))
+def _count_symbols(signs: bytes, raw: bytes, counts: list[float]) -> None:
+    backslashes = signs.count(b"\\")
+    mathematical = len(signs.translate(None, words.NOT_MATHEMATICAL)) - backslashes
+    counts[words.CODE] += PER_CODE_SYMBOL * len(signs.translate(None, words.NOT_CODE))
     counts[words.CODE] += PER_FENCE * raw.count(b"```")
     counts[words.MATHEMATICS] += PER_BACKSLASH * backslashes + PER_MATHEMATICAL_SYMBOL * mathematical
 
@@ -176,7 +179,7 @@ def _parted(messages: Sequence[Any]) -> tuple[str, list[str]]:
 
 
 def _text(message: Any) -> str:
-    return text_of(message) if isinstance(message, Mapping) else ""
+    return text_of(message) if type(message) is dict or isinstance(message, Mapping) else ""
 
 
 def _sampled(text: str, size: int) -> str:

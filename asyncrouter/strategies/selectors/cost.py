@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import attrs
@@ -12,7 +12,7 @@ from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies import options
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.strategies.hull import Hull
-from asyncrouter.strategies.standings import FEW
+from asyncrouter.strategies.standings import FEW, in_order
 from asyncrouter.types.decisions import Estimate, Selection, new_selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView, Price
 from asyncrouter.types.ranking import Ranking
@@ -41,17 +41,15 @@ class CostSelector:
     @hookimpl(trylast=True)
     def asyncrouter_select(self, estimate: Estimate, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* by expected cost."""
-        order: Candidates | Ranking
         if len(candidates) <= FEW or not estimate.input_tokens or estimate.output_tokens == 0:
-            views = [state[one.name] for one in candidates]
-            order = first, *_ = _by_cost(candidates, views, estimate, self.output_tokens)
+            costs = [_cost(one, state[one.name], estimate, self.output_tokens) for one in candidates]
+            cost = min(costs)
+            order = Ranking(candidates, costs.index(cost), partial(in_order, candidates, costs))
         else:
             offers = self._offers(candidates)
-            first = candidates[offers.cheapest(estimate, state)]
-            order = Ranking(
-                first, candidates, partial(_by_cost, candidates, offers.views, estimate, self.output_tokens)
-            )
-        cost = _cost(first, state[first.name], estimate, self.output_tokens)
+            place = offers.cheapest(estimate, state)
+            order = Ranking(candidates, place, partial(offers.order, estimate))
+            cost = _cost(order.first, offers.views[place], estimate, self.output_tokens)
         reason = f"expected cost {cost:.3g} USD" if cost < math.inf else "no price known: configured order"
         return new_selection(deployments=order, reason=reason)
 
@@ -65,11 +63,6 @@ def _cost(deployment: Deployment, view: DeploymentView, estimate: Estimate, defa
     if usual is not None and (expected is None or usual < expected):
         expected = usual
     return price.cost_usd(estimate.input_tokens, default if expected is None else expected)
-
-
-def _by_cost(candidates: Candidates, views: Sequence[DeploymentView], estimate: Estimate, default: int) -> Candidates:
-    costs = [_cost(one, view, estimate, default) for one, view in zip(candidates, views, strict=True)]
-    return tuple([candidates[place] for place in sorted(range(len(costs)), key=costs.__getitem__)])
 
 
 class _Offers:
@@ -106,6 +99,11 @@ class _Offers:
         else:
             _cost, place = min(self._by_forecast.least(tokens, forecast), self._by_usual.least(tokens, 1))
         return max(place, 0)
+
+    def order(self, estimate: Estimate) -> Candidates:
+        """Return them all, the cheapest first, by what their answers take now."""
+        pairs = zip(self._candidates, self.views, strict=True)
+        return in_order(self._candidates, [_cost(one, view, estimate, self._default) for one, view in pairs])
 
     def _look(self, state: FleetView) -> None:
         self._state = state

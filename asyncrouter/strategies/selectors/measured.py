@@ -11,7 +11,7 @@ from asyncrouter.strategies import options
 from asyncrouter.strategies.standings import ByNumber
 from asyncrouter.types.decisions import Selection, new_selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
-from asyncrouter.types.ranking import first_of, led_by
+from asyncrouter.types.ranking import Ranking
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -24,7 +24,7 @@ class LeastBusySelector:
     def asyncrouter_select(self, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* by their calls under way."""
         order = self._order(candidates, state)
-        return new_selection(deployments=order, reason=f"{state[first_of(order).name].in_flight} calls in flight")
+        return new_selection(deployments=order, reason=f"{state[order.first.name].in_flight} calls in flight")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -43,16 +43,17 @@ class LatencySelector:
     def asyncrouter_select(self, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* by latency, now and then with one of the others in front; the propensity tells."""
         order, others = self._order(candidates, state), len(candidates) - 1
-        best = first_of(order)
+        best = order.first
         if not others or not self.explore:
             return new_selection(deployments=order, reason=_latency_reason(best, state))
         if state.random.random() >= self.explore:
             return new_selection(deployments=order, reason=_latency_reason(best, state), propensity=1.0 - self.explore)
-        other = candidates[state.random.randrange(others)]
-        if other is best:
-            other = candidates[-1]
+        place = state.random.randrange(others)
+        if candidates[place] is best:
+            place = others
+        other = candidates[place]
         return new_selection(
-            deployments=led_by(other, order),
+            deployments=Ranking(candidates, place, order.made),
             reason="explored, " + _latency_reason(other, state),
             propensity=self.explore / others,
         )
@@ -63,9 +64,11 @@ def _in_flight(view: DeploymentView) -> float:
 
 
 def _expected_latency(view: DeploymentView) -> float:
-    if view.latency_s is not None:
-        return max(view.latency_s, view.silent_s)
-    return math.inf if view.in_flight else -math.inf
+    latency_s = view.latency_s
+    if latency_s is None:
+        return math.inf if view.in_flight else -math.inf
+    silent_s = view.silent_s
+    return silent_s if silent_s > latency_s else latency_s  # noqa: FURB136 - a third of the cost of max()
 
 
 def _latency_reason(deployment: Deployment, state: FleetView) -> str:

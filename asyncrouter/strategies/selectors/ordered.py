@@ -60,7 +60,7 @@ class WeightedSelector:
         place = odds.place(drawn)
         share = odds.weights[place] / odds.total
         return new_selection(
-            deployments=Ranking(candidates[place], candidates, partial(odds.order, drawn)),
+            deployments=Ranking(candidates, place, partial(odds.order, drawn)),
             reason=f"drawn with probability {share:.2f}",
             propensity=share,
         )

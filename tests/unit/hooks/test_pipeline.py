@@ -167,8 +167,8 @@ async def test_who_comes_later_is_not_asked_after_a_failure(hook):
 # ------------------------------------------------------------------ junk
 
 
-def ranked(first, candidates):
-    return Selection(deployments=Ranking(first, candidates, lambda: candidates))
+def ranked(candidates):
+    return Selection(deployments=Ranking(candidates, 0, lambda: candidates))
 
 
 JUNK = [
@@ -176,8 +176,7 @@ JUNK = [
     ("estimate", Estimate, "returned type, expected Estimate or None"),
     ("select", (A,), "returned tuple, expected Selection or None"),
     ("select", Selection(deployments=(A, STRANGE)), "returned Selection, expected a Selection of the candidates"),
-    ("select", ranked(STRANGE, GIVEN["candidates"]), "returned Selection, expected a Selection of the candidates"),
-    ("select", ranked(A, (A, STRANGE)), "returned Selection, expected a Selection of the candidates"),
+    ("select", ranked((A, STRANGE)), "returned Selection, expected a Selection of the candidates"),
     ("retry", 1.0, "returned float, expected Retry or GiveUp or None"),
     ("retry", False, "returned bool, expected Retry or GiveUp or None"),
     ("retry", Fallback(group="g"), "returned Fallback, expected Retry or GiveUp or None"),
@@ -203,8 +202,8 @@ async def test_junk_is_a_contract_error_that_names_the_plugin(hook, result, mess
 GOOD = [
     ("estimate", Estimate(complexity=0.0)),
     ("select", Selection(deployments=(B,))),
-    ("select", ranked(B, GIVEN["candidates"])),
-    ("select", ranked(B, (A, B)[1:])),
+    ("select", ranked(GIVEN["candidates"])),
+    ("select", ranked((B,))),
     ("retry", Retry(0.0)),
     ("retry", GiveUp()),
     ("fallback", Fallback(deployment=B)),

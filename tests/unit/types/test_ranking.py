@@ -11,7 +11,7 @@ import pytest
 from asyncrouter.types.decisions import Selection
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import PluginContractError
-from asyncrouter.types.ranking import Ranking, first_of, led_by, made
+from asyncrouter.types.ranking import Ranking, first_of, made
 
 A, B, C = (Deployment(name=name, provider="p", model="m") for name in "abc")
 
@@ -21,7 +21,7 @@ def never():
 
 
 def test_the_first_and_the_number_are_known_without_the_rest():
-    selection = Selection(deployments=Ranking(B, (A, B, C), never), reason="b")
+    selection = Selection(deployments=Ranking((A, B, C), 1, never), reason="b")
     widened = attrs.evolve(selection, parallel=2)
     assert (widened.first, len(widened.order), widened.reason, widened.parallel) == (B, 3, "b", 2)
 
@@ -33,14 +33,14 @@ def test_the_rest_is_made_once_with_the_first_in_front():
         asked.append(1)
         return (C, B, A)
 
-    selection = Selection(deployments=Ranking(B, (A, B, C), order))
+    selection = Selection(deployments=Ranking((A, B, C), 1, order))
     assert selection.deployments == (B, C, A)
     assert selection.deployments is selection.deployments
     assert asked == [1]
 
 
 def test_a_ranking_is_compared_shown_and_copied_as_what_it_holds():
-    lazy, plain = Selection(deployments=Ranking(B, (A, B), lambda: (A, B))), Selection(deployments=(B, A))
+    lazy, plain = Selection(deployments=Ranking((A, B), 1, lambda: (A, B))), Selection(deployments=(B, A))
     assert lazy == plain
     assert hash(lazy) == hash(plain)
     assert repr(lazy) == repr(plain)
@@ -52,18 +52,16 @@ def test_a_ranking_is_compared_shown_and_copied_as_what_it_holds():
 @pytest.mark.parametrize("order", [(A,), (A, B, B), (A, B, Deployment(name="c", provider="p", model="m"))])
 def test_an_order_of_anything_but_all_candidates_breaks_the_contract(order):
     with pytest.raises(PluginContractError, match="all its candidates, each once") as caught:
-        Ranking(A, (A, B, C), lambda: order).made()
+        Ranking((A, B, C), 0, lambda: order).made()
     assert (caught.value.plugin, caught.value.hook) == (__name__, "asyncrouter_select")
 
 
-def test_a_ranking_of_none_is_no_selection():
-    with pytest.raises(ValueError, match="at least one deployment"):
-        Selection(deployments=Ranking(A, (), never))
+def test_a_ranking_of_none_has_no_first():
+    with pytest.raises(IndexError):
+        Ranking((), 0, never)
 
 
-@pytest.mark.parametrize("order", [(A, B, C), Ranking(A, (A, B, C), lambda: (A, B, C))], ids=["tuple", "ranking"])
-def test_another_one_is_put_in_front(order):
-    led = led_by(C, order)
-    assert first_of(led) is C
-    assert made(led) == (C, A, B)
-    assert made(order) == (A, B, C)
+def test_an_order_of_either_kind_has_a_first_and_all():
+    for order in ((B, A, C), Ranking((A, B, C), 1, lambda: (A, B, C))):
+        assert first_of(order) is B
+        assert made(order) == (B, A, C)
