@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncrouter.types.request import Request
-from asyncrouter.types.response import Chunk, Usage, text_in, usage_of
+from asyncrouter.types.response import MAPPINGS, Chunk, Usage, text_in, usage_of
 
 CONCATENATED = frozenset({"content", "refusal", "reasoning", "reasoning_content", "arguments"})
 """Fields whose pieces are joined; every other text field is sent whole and the last one stands."""
@@ -36,24 +36,30 @@ class Assembler:
     def add(self, chunk: Chunk) -> None:
         """Take in one chunk."""
         raw = chunk.raw
-        if raw.keys() == self._fields and not any(map(raw.get, self._untold)):
+        if raw.keys() != self._fields or any(map(raw.get, self._untold)):
+            self._note(raw)
+        else:
             text = _plain_text(raw)
             if text is not None:
                 self._texts.append(text)
                 return
         self._join()
+        for piece in raw.get("choices") or ():
+            if isinstance(piece, MAPPINGS):
+                self._add_choice(piece)
+
+    def _note(self, raw: Mapping[str, Any]) -> None:
+        """Take note of what *raw* tells besides its choices, and of what one like it has to leave out."""
+        top = self._top
         for key in TOP_LEVEL:
-            if raw.get(key) is not None:
-                self._top.setdefault(key, raw[key])
+            if key not in top and raw.get(key) is not None:
+                top[key] = raw[key]
         usage = usage_of(raw)
         if usage is not None:
             self.usage = usage
-            self._top["usage"] = raw["usage"]
-        for piece in raw.get("choices") or ():
-            if isinstance(piece, Mapping):
-                self._add_choice(piece)
+            top["usage"] = raw["usage"]
         self._fields = frozenset(raw)
-        self._untold = (*(key for key in TOP_LEVEL if key in raw and key not in self._top), "usage")
+        self._untold = (*[key for key in TOP_LEVEL if key in raw and key not in top], "usage")
 
     def _join(self) -> None:
         """Put the texts that have come into the first choice's message."""

@@ -27,7 +27,7 @@ from asyncrouter.types.errors import (
     StreamInterrupted,
 )
 from asyncrouter.types.request import Request
-from asyncrouter.types.response import NO_USAGE, Chunk, Response
+from asyncrouter.types.response import NO_USAGE, Chunk, Response, new_response
 
 
 class Flow:
@@ -75,13 +75,13 @@ class Flow:
     def at_once(self) -> Chunk | None:
         """Return the next chunk when it is there already; ``None``: await it, directly after."""
         ready = self._ready
-        if not ready:
+        while not ready:
             attempt = self._attempt
             chunk = None if attempt is None else attempt.at_once()
             if chunk is None:
                 return None
             self._show(chunk)
-        return ready.popleft() if ready else None
+        return ready.popleft()
 
     @property
     def reads_on(self) -> bool:
@@ -209,7 +209,7 @@ class Flow:
 
     def _assembled(self, attempt: OpenAttempt) -> Response:
         deployment = attempt.step.deployment
-        return Response(
+        return new_response(
             raw=self._assembler.raw(),
             deployment=deployment.name,
             model=deployment.model,

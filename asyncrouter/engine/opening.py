@@ -82,8 +82,9 @@ class OpenAttempt:
                     self.scope.first_output()
 
     def at_once(self) -> Chunk | None:
-        """Return the upstream's next chunk when it is there already; else ``None``: await :meth:`next` directly after.
+        """Return the upstream's next chunk when it is there already; else ``None``.
 
+        Then await :meth:`next` directly after, unless it has ``ended``.
         Of a network read that held several chunks all but the first are: bounding the wait for each, and a coroutine
         for it, would be a quarter of what they cost.
         """
@@ -98,7 +99,7 @@ class OpenAttempt:
                 return chunk
             self.begun = _come(chunk)
         except StopAsyncIteration:
-            self.begun = _come(None)
+            self.ended = True
         except BaseException as error:
             self.begun = _failed(error)
         else:
@@ -195,7 +196,9 @@ class OpenAttempt:
             return
         notes, name = self.course.trace.notes, self.step.deployment.name
         try:
-            if self.ended:  # there is nothing left to do for a generator
+            if getattr(self.upstream, "ag_frame", self) is None:  # a generator that has ended has nothing left to close
+                return
+            if self.ended:
                 with anyio.move_on_after(GRACE_S, shield=True) as scope:
                     await aclose()
                 closed = not scope.cancelled_caught

@@ -141,16 +141,17 @@ class ChunkReader:
             raise self._malformed("a chunk is no JSON") from None
         if self._has_output and self._adds_only(raw):
             return new_chunk(raw)
-        error = error_in(raw)
-        if error is not None:
-            raise self._refuse(NoAnswer("holds an error", error=error))
-        if not isinstance(raw, dict):
-            raise self._malformed("a chunk is no JSON object")
+        if type(raw) is not dict or "choices" not in raw or raw.get("error"):
+            error = error_in(raw)
+            if error is not None:
+                raise self._refuse(NoAnswer("holds an error", error=error))
+            if not isinstance(raw, dict):
+                raise self._malformed("a chunk is no JSON object")
         try:
             self._note(raw.get("choices"))
         except NoAnswer as refusal:
             raise self._refuse(refusal) from None
-        chunk = Chunk(raw)
+        chunk = new_chunk(raw)
         self._has_output = self._has_output or chunk.is_output
         return chunk
 

@@ -22,7 +22,7 @@ from asyncrouter.providers.settings import Checker, Settings
 from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ContentFiltered, MalformedResponse, ProviderError
-from asyncrouter.types.request import Request
+from asyncrouter.types.request import EMPTY, Request
 from asyncrouter.types.response import NO_USAGE, Chunk, Response, new_response, usage_of
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class OpenAICompatible:
         self._credentials = Credentials(self._settings)
         self._transport: Transport | None = None
         self._header_names = HeaderNames()
+        with_usage = {"stream_options": {"include_usage": True}} if preset.stream_options else {}
+        self._stream_fields: Mapping[str, Any] = {"stream": True, **with_usage}
 
     def __repr__(self) -> str:
         return f"OpenAICompatible(name={self._settings.name!r}, base_url={self._settings.base_url!r})"
@@ -184,8 +186,9 @@ class OpenAICompatible:
     def _encoded(self, request: Request, deployment: Deployment, *, stream: bool) -> bytes:
         """Return the request's body: the caller's parameters as they are, but for what the call itself decides."""
         preset = self._settings.preset
-        if not (stream or request.params or self._settings.params):
-            return encode({"model": deployment.model, "messages": request.messages})
+        if not (request.params or self._settings.params):
+            fields = self._stream_fields if stream else EMPTY
+            return encode({"model": deployment.model, "messages": request.messages, **fields})
         body: dict[str, Any] = {"model": "", "messages": (), **self._settings.params, **request.params}
         for rename in preset.renames:
             if rename.old in body and (rename.models is None or rename.models.match(deployment.model)):
@@ -195,9 +198,9 @@ class OpenAICompatible:
         options = body.pop("stream_options", None)
         body.pop("stream", None)
         if stream:
-            body["stream"] = True
-            if preset.stream_options:
-                body["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+            body |= self._stream_fields
+            if preset.stream_options and isinstance(options, Mapping):
+                body["stream_options"] = {**options, "include_usage": True}
         return encode(body)
 
     async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:

@@ -38,18 +38,19 @@ class SseParser:
 
         Raises :class:`EventTooLarge`.
         """
-        if not self._begun:
-            read = self._after_bom(read)
         if (
             read.startswith(_PLAIN_START)
             and read.endswith(_PLAIN_END)
             and not (self._held or self._data or self._skip_lf)
         ):
             # Nothing but whole events "data: …", as nearly all reads are: six calls into C, not a loop over its lines.
+            self._begun = True
             events = read[len(_PLAIN_START) : -len(_PLAIN_END)].split(_PLAIN_BETWEEN)
             is_plain = read.count(b"\n") == 2 * len(events) and b"\r" not in read
             if is_plain and len(read) <= self._limit:
                 return events
+        if not self._begun:
+            read = self._after_bom(read)
         return self._parse(read)
 
     def end(self) -> bytes | None:

@@ -174,6 +174,8 @@ class Chunk:
     @property
     def is_output(self) -> bool:
         """Whether the chunk carries a part of the answer: a role alone or an empty delta is none."""
+        if self.text:  # of nearly all, and at a fifth of the cost
+            return True
         choices = self.raw.get("choices")
         if not isinstance(choices, (list, tuple)):
             return False
