@@ -1,8 +1,9 @@
 """Choosing among many models by learned qualities: cost and quality beside each model alone, over several seeds.
 
 Each row of FILE is judged by a model of the trainer that has not learned from its prompt (five parts, one held out at a
-time), with another split for each seed.  A call goes to the highest expected quality less what its cost is worth; the
-costs expected are the models' means, those counted are each answer's own.  Told are
+time), with another split for each seed.  A call goes to the highest expected quality less what its cost is worth.
+The cost expected is that of the prompt, and for the answer the model's mean, as much longer or shorter as the trained
+model foretells; the costs counted are each answer's own.  Told are
 
 - AIQ: the mean height of the cost-quality frontier between the cheapest model's cost and the best one's, beside that
   of a random mix of the models, which is the frontier of the models alone;
@@ -29,7 +30,7 @@ import attrs
 import numpy as np
 from measuring import progress
 
-from asyncrouter.lab.evaluation.frontier import Frontier, by_expected_quality, frontier
+from asyncrouter.lab.evaluation.frontier import Frontier, by_expected_quality, foreseen, frontier
 from asyncrouter.lab.evaluation.trials import Trial, run_trial
 from asyncrouter.lab.outcomes import Outcomes, load
 from asyncrouter.lab.outcomes.prices import load_prices, prices_beside
@@ -78,13 +79,7 @@ def priced(path: Path, prices: Path | None) -> Outcomes:
         raise SystemExit(f"{path}: no price of any model; give --prices")
     with_price = ~np.isnan(table.costs).all(axis=0)
     known = ~np.isnan(table.scores[:, with_price]).any(axis=1)
-    kept = table.rows(np.flatnonzero(known))
-    return attrs.evolve(
-        kept,
-        models=tuple(model for model, one in zip(kept.models, with_price, strict=True) if one),
-        scores=kept.scores[:, with_price],
-        costs=kept.costs[:, with_price],
-    )
+    return table.rows(np.flatnonzero(known)).of_models(np.flatnonzero(with_price))
 
 
 def measure(path: Path, prices: Path | None, trainer: str, seeds: int) -> Result:
@@ -97,7 +92,8 @@ def measure(path: Path, prices: Path | None, trainer: str, seeds: int) -> Result
     for seed in range(seeds):
         progress(f"{path.name}: seed {seed + 1} of {seeds}")
         (said,) = run_trial(NamedTrainer(trainer), Trial(learn_from="own", folds=FOLDS, seed=seed), [table])
-        paid, gained = points(table, said.estimates.qualities, costs)
+        expected = said.estimates.qualities
+        paid, gained = points(table, expected, foreseen(table.costs, table.answer_costs, said.estimates.output_tokens))
         line, best = line_of(paid, gained), float(singles.qualities[-1])
         cost, gain = held_out(table, paid, gained, seed)
         results.append(
@@ -105,7 +101,7 @@ def measure(path: Path, prices: Path | None, trainer: str, seeds: int) -> Result
                 seed=seed,
                 aiq=line.mean_height(low, high),
                 cost_at_best=line.cost_of(best) / high,
-                costs_known=line_of(*points(table, said.estimates.qualities, table.costs)).cost_of(best) / high,
+                costs_known=line_of(*points(table, expected, table.costs)).cost_of(best) / high,
                 held_out_cost=cost,
                 held_out_quality=gain,
                 line=line,

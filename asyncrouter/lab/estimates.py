@@ -29,11 +29,17 @@ class Estimates:
     """What an estimator said of some prompts.
 
     ``complexities`` has the shape (prompts,); ``qualities`` the shape (prompts, models), ``nan`` where it said nothing
-    of a model.
+    of a model; ``output_tokens`` the shape (prompts,), ``nan`` where it forecast no length.
     """
 
     complexities: Floats
     qualities: Floats
+    output_tokens: Floats
+
+    @classmethod
+    def none(cls, rows: int, models: int) -> Estimates:
+        """Return what is known before anything was said."""
+        return cls(np.full(rows, np.nan), np.full((rows, models), np.nan), np.full(rows, np.nan))
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +68,7 @@ class NamedEstimator:
         return Estimates(
             np.array([one.complexity for one in answers], dtype=float),
             np.array(qualities, dtype=float).reshape(len(answers), len(models)),
+            np.array([one.output_tokens for one in answers], dtype=float),
         )
 
 

@@ -74,6 +74,21 @@ def frontier_models(costs: Floats, qualities: Floats) -> list[int]:
     return [int(np.flatnonzero((costs == cost) & (qualities == quality))[0]) for cost, quality in corners]
 
 
+def foreseen(costs: Floats, answer_costs: Floats | None, output_tokens: Floats) -> Floats:
+    """Return what each call is expected to cost before it is made, shape (rows, models).
+
+    The prompt is known, so its part of *costs* is; the answer's is the model's mean, longer or shorter as
+    *output_tokens*, shape (rows,), foretell, ``nan`` where they do not.  Where *answer_costs* are ``None``, the parts
+    cannot be told apart, and the means of *costs* are all that is known.
+    """
+    if answer_costs is None:
+        return np.broadcast_to(costs.mean(axis=0), costs.shape)
+    usual = np.nanmean(output_tokens) if not np.isnan(output_tokens).all() else 1.0
+    factors = np.nan_to_num(output_tokens / usual, nan=1.0)
+    known: Floats = costs - answer_costs + answer_costs.mean(axis=0) * factors[:, None]
+    return known
+
+
 # ------------------------------------------------------------------ which model answers which prompt
 
 Mix = Floats

@@ -13,6 +13,7 @@ from asyncrouter.lab.evaluation.frontier import (
     Mix,
     by_complexity,
     by_expected_quality,
+    foreseen,
     frontier,
     frontier_models,
 )
@@ -71,7 +72,8 @@ def _points(
             continue
         expected = scored.qualities.get(name)
         if expected is not None and not np.isnan(expected[known][:, priced]).any():
-            mix = by_expected_quality(expected[known][:, priced], means)
+            usd = foreseen(costs, table.answer_costs, scored.output_tokens[name][known])
+            mix = by_expected_quality(expected[known][:, priced], usd)
         else:
             mix = by_complexity(scores[known], corners, len(means))
         yield name, _mixed(mix, table.scores, costs)

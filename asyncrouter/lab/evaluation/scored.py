@@ -43,9 +43,9 @@ class Scored:
     """Outcomes without their prompts, and what was said of these.
 
     ``scores`` holds for each name the shape (rows,): the higher, the rather the strong model.  ``qualities`` holds
-    the shape (rows, models) for those estimators that expect a quality of each model.  ``learned`` says what each of
-    them was trained on, and ``seen`` of how many of these prompts: ``None`` where it does not tell.  ``played`` holds
-    what selectors did.
+    the shape (rows, models) for those estimators that expect a quality of each model, and ``output_tokens`` what
+    each estimator foretells of lengths, shape (rows,).  ``learned`` says what each of them was trained on, and ``seen``
+    of how many of these prompts: ``None`` where it does not tell.  ``played`` holds what selectors did.
     """
 
     outcomes: Outcomes
@@ -54,6 +54,7 @@ class Scored:
     learned: Mapping[str, str]
     seen: Mapping[str, int | None]
     played: Mapping[str, Played] = EMPTY
+    output_tokens: Mapping[str, Floats] = EMPTY
 
     def also(self, name: str, said: Estimates, learned: str, seen: int | None) -> Scored:
         """Return the same with what another estimator has said."""
@@ -62,6 +63,7 @@ class Scored:
             self,
             scores={**self.scores, name: said.complexities},
             qualities={**self.qualities, name: said.qualities} if expects else self.qualities,
+            output_tokens={**self.output_tokens, name: said.output_tokens},
             learned={**self.learned, name: learned},
             seen={**self.seen, name: seen},
         )
@@ -108,15 +110,19 @@ class _Collected:
 
     complexities: list[Floats] = attrs.field(factory=list)
     qualities: list[tuple[tuple[str, ...], Floats]] = attrs.field(factory=list)
+    output_tokens: list[Floats] = attrs.field(factory=list)
     seen: int | None = 0
 
     def add(self, batch: Outcomes, estimator: NamedEstimator) -> None:
         answers = estimator.ask(batch.prompts, batch.models)
         self.complexities.append(answers.complexities)
         self.qualities.append((batch.models, answers.qualities))
+        self.output_tokens.append(answers.output_tokens)
         seen = estimator.seen(batch.prompts)
         self.seen = None if seen is None or self.seen is None else self.seen + seen
 
     def estimates(self, models: Sequence[str]) -> Estimates:
         expected = [spread(values, known, models) for known, values in self.qualities]
-        return Estimates(np.concatenate(self.complexities), np.concatenate(expected))
+        return Estimates(
+            np.concatenate(self.complexities), np.concatenate(expected), np.concatenate(self.output_tokens)
+        )

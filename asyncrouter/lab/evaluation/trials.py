@@ -81,7 +81,7 @@ def run_trial(
         if trial.learn_from != "others" and len(np.unique(split)) < trial.folds:
             what = "groups" if trial.by_group else "prompts"
             raise ConfigError(f"{table.sources[0]}: too few {what} for {trial.folds} folds; give a smaller --folds")
-    said = [_nothing(table) for table in tables]
+    said = [Said(Estimates.none(len(table), len(table.models))) for table in tables]
     steps = list(_steps(trial, tables, splits))
     with tempfile.TemporaryDirectory(prefix="asyncrouter-lab-") as folder:
         workshop = _Workshop(trainer, trial, Path(folder))
@@ -106,11 +106,8 @@ class Said:
         answers = model.ask(tested.prompts, tested.models)
         self.estimates.complexities[rows] = answers.complexities
         self.estimates.qualities[rows] = answers.qualities
+        self.estimates.output_tokens[rows] = answers.output_tokens
         self.seen += model.seen(tested.prompts) or 0
-
-
-def _nothing(table: Outcomes) -> Said:
-    return Said(Estimates(np.full(len(table), np.nan), np.full((len(table), len(table.models)), np.nan)))
 
 
 @attrs.frozen

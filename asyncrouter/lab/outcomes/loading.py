@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,7 +14,7 @@ from asyncrouter.lab.outcomes.files import Batch, Progress, ignored, read_batche
 from asyncrouter.lab.outcomes.logs import MAGIC, logged_prompts, read_log
 from asyncrouter.lab.outcomes.pairs import with_pair
 from asyncrouter.lab.outcomes.prices import CHARACTERS_PER_TOKEN, load_prices, prices_beside
-from asyncrouter.lab.outcomes.table import Floats, Outcomes, concat, identity
+from asyncrouter.lab.outcomes.table import Outcomes, concat, identity
 from asyncrouter.types.deployments import Price
 from asyncrouter.types.errors import ConfigError
 
@@ -105,22 +106,22 @@ def _outcomes(columns: Columns, batch: Batch, first: int, price_of: Mapping[str,
         sources=(columns.path.name,) * rows,
         models=tuple(scores),
         scores=np.column_stack([*scores.values()]) if scores else np.empty((rows, 0)),
-        costs=_costs(columns, batch, prompts, tuple(scores), price_of),
+        **_of_answers(columns, batch, prompts, tuple(scores), price_of),
     )
 
 
-def _costs(
+def _of_answers(
     columns: Columns, batch: Batch, prompts: tuple[str, ...], models: tuple[str, ...], price_of: Mapping[str, Price]
-) -> Floats | None:
-    """Return what each answer cost; where its length is not told, its prompt alone counts."""
-    if not price_of.keys() & set(models):
-        return None
-    costs = np.full((len(prompts), len(models)), np.nan)
+) -> dict[str, Any]:
+    """Return how long each answer was and what it cost; where its length is not told, its prompt alone counts."""
+    shape = (len(prompts), len(models))
+    lengths, costs, answer_costs = (np.full(shape, np.nan) for _ in range(3))
     sent = columns.input_lengths(batch, prompts) / CHARACTERS_PER_TOKEN
     for place, model in enumerate(models):
+        lengths[:, place] = columns.lengths(batch, model, len(prompts)) / CHARACTERS_PER_TOKEN
         price = price_of.get(model)
         if price is not None:
-            got = columns.lengths(batch, model, len(prompts)) / CHARACTERS_PER_TOKEN
-            got = np.where(np.isnan(got), 0.0, got)
-            costs[:, place] = (sent * price.input + got * price.output) / 1e6
-    return costs
+            answer_costs[:, place] = np.nan_to_num(lengths[:, place]) * price.output / 1e6
+            costs[:, place] = sent * price.input / 1e6 + answer_costs[:, place]
+    found = {} if np.isnan(lengths).all() else {"lengths": lengths}
+    return {**found, "costs": costs, "answer_costs": answer_costs} if price_of.keys() & set(models) else found

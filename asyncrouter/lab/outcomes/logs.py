@@ -37,6 +37,7 @@ class Answers:
     call: LoggedCall
     scores: dict[str, float] = attrs.field(factory=dict)
     costs: dict[str, float] = attrs.field(factory=dict)
+    lengths: dict[str, float] = attrs.field(factory=dict)
 
     def learn(self, call: LoggedCall) -> None:
         """Take what *call*, the request's own or a shadow of it, tells of deployments."""
@@ -45,6 +46,8 @@ class Answers:
                 self.scores[attempt.deployment] = attempt.score
             if attempt.cost_usd is not None:
                 self.costs[attempt.deployment] = attempt.cost_usd
+            if attempt.output_tokens:
+                self.lengths[attempt.deployment] = attempt.output_tokens
         reward = reward_of(call)
         if call.deployment is not None and reward is not None:
             self.scores[call.deployment] = reward
@@ -102,7 +105,7 @@ def table_of(rows: list[Answers], source: str) -> Outcomes:
     """Return *rows* as outcomes of the file *source*."""
     models = tuple(dict.fromkeys(name for row in rows for name in (*row.call.ranking, *row.scores)))
     prompts = tuple(row.call.prompt or "" for row in rows)
-    has_costs = any(row.costs for row in rows)
+    has_costs, has_lengths = any(row.costs for row in rows), any(row.lengths for row in rows)
     return Outcomes(
         ids=tuple(identity(prompt) if prompt else row.call.id for row, prompt in zip(rows, prompts, strict=True)),
         prompts=prompts,
@@ -111,6 +114,7 @@ def table_of(rows: list[Answers], source: str) -> Outcomes:
         models=models,
         scores=_wide([row.scores for row in rows], models),
         costs=_wide([row.costs for row in rows], models) if has_costs else None,
+        lengths=_wide([row.lengths for row in rows], models) if has_lengths else None,
         features=features_of([row.call for row in rows]),
     )
 

@@ -17,6 +17,8 @@ from asyncrouter.types.model_file import DIGEST_BYTES
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+OF_ANSWERS = ("costs", "answer_costs", "lengths")
+"""The fields of :class:`Outcomes` that tell more of each answer, where anything is known."""
 STRONG, WEAK = "strong", "weak"
 """The names of a pair where a table holds rows of several."""
 ID_DIGITS = 16
@@ -30,8 +32,10 @@ class Outcomes:
     Row *i* is the prompt ``prompts[i]`` with the identity ``ids[i]`` (the same for the same prompt), its group
     ``groups[i]`` (category, task, dataset: what a split without leaks keeps together) and the file it came from,
     ``sources[i]``.  ``scores`` has the shape (rows, models): qualities in [0, 1], ``nan`` where unknown.  ``costs`` is
-    of the same shape in US dollars, or ``None`` where no price is known.  ``strong`` and ``weak`` name the two of
-    ``models`` between which a complexity decides.
+    of the same shape in US dollars, or ``None`` where no price is known; ``answer_costs`` is the part of them that
+    the answers cost, which nobody knows before, or ``None`` where it cannot be told apart.  ``lengths`` are those of
+    the answers in tokens, or ``None``.  ``strong`` and ``weak`` name the two of ``models`` between which a complexity
+    decides.
 
     Outcomes of a log without prompts have empty ``prompts``, and in ``features``, shape (rows, any), the vectors that
     the estimator gave; ``nan`` where it gave none, ``None`` where there are none at all.
@@ -44,6 +48,8 @@ class Outcomes:
     models: tuple[str, ...]
     scores: Floats = attrs.field(repr=False)
     costs: Floats | None = attrs.field(default=None, repr=False)
+    answer_costs: Floats | None = attrs.field(default=None, repr=False)
+    lengths: Floats | None = attrs.field(default=None, repr=False)
     features: Floats | None = attrs.field(default=None, repr=False)
     strong: str = STRONG
     weak: str = WEAK
@@ -73,8 +79,8 @@ class Outcomes:
             groups=_picked(self.groups, indices),
             sources=_picked(self.sources, indices),
             scores=self.scores[indices],
-            costs=None if self.costs is None else self.costs[indices],
             features=None if self.features is None else self.features[indices],
+            **{name: values[indices] for name, values in self.of_answers().items()},
         )
 
     def of_models(self, places: Indices) -> Outcomes:
@@ -83,8 +89,12 @@ class Outcomes:
             self,
             models=_picked(self.models, places),
             scores=self.scores[:, places],
-            costs=None if self.costs is None else self.costs[:, places],
+            **{name: values[:, places] for name, values in self.of_answers().items()},
         )
+
+    def of_answers(self) -> dict[str, Any]:
+        """Return what is known of the answers besides their scores, by the field's name."""
+        return {name: values for name in OF_ANSWERS if (values := getattr(self, name)) is not None}
 
 
 def concat(tables: Sequence[Outcomes]) -> Outcomes:
@@ -101,7 +111,7 @@ def concat(tables: Sequence[Outcomes]) -> Outcomes:
         pairs = {(STRONG, WEAK)}
     ((strong, weak),) = pairs
     models = tuple(dict.fromkeys(model for table in tables for model in table.models))
-    has_costs = any(table.costs is not None for table in tables)
+    known = [name for name in OF_ANSWERS if any(getattr(table, name) is not None for table in tables)]
     return Outcomes(
         ids=tuple(one for table in tables for one in table.ids),
         prompts=tuple(one for table in tables for one in table.prompts),
@@ -109,7 +119,7 @@ def concat(tables: Sequence[Outcomes]) -> Outcomes:
         sources=tuple(one for table in tables for one in table.sources),
         models=models,
         scores=np.concatenate([spread(table.scores, table.models, models) for table in tables]),
-        costs=np.concatenate([_costs_of(table, models) for table in tables]) if has_costs else None,
+        **{name: np.concatenate([_spread_of(table, name, models) for table in tables]) for name in known},
         features=_joined_features(tables),
         strong=strong,
         weak=weak,
@@ -141,10 +151,9 @@ def spread(values: Floats, known: Sequence[str], models: Sequence[str]) -> Float
     return wide
 
 
-def _costs_of(table: Outcomes, models: tuple[str, ...]) -> Floats:
-    return (
-        np.full((len(table), len(models)), np.nan) if table.costs is None else spread(table.costs, table.models, models)
-    )
+def _spread_of(table: Outcomes, name: str, models: tuple[str, ...]) -> Floats:
+    values: Floats | None = getattr(table, name)
+    return np.full((len(table), len(models)), np.nan) if values is None else spread(values, table.models, models)
 
 
 def _joined_features(tables: Sequence[Outcomes]) -> Floats | None:
@@ -169,7 +178,6 @@ def _with_pair_columns(table: Outcomes) -> Outcomes:
     if (table.strong, table.weak) == (STRONG, WEAK):
         return table
     pair = [table.models.index(table.strong), table.models.index(table.weak)]
-    added: dict[str, Any] = {"scores": np.hstack([table.scores, table.scores[:, pair]])}
-    if table.costs is not None:
-        added["costs"] = np.hstack([table.costs, table.costs[:, pair]])
+    wide = {name: np.hstack([values, values[:, pair]]) for name, values in table.of_answers().items()}
+    added: dict[str, Any] = {"scores": np.hstack([table.scores, table.scores[:, pair]]), **wide}
     return attrs.evolve(table, models=(*table.models, STRONG, WEAK), strong=STRONG, weak=WEAK, **added)

@@ -17,7 +17,9 @@ from asyncrouter.types.errors import ConfigError
 def model(tmp_path_factory):
     """A model learned from twenty prompts."""
     prompts, rng = tuple(f"What is {n} times {n}?" for n in range(20)), np.random.default_rng(0)
-    outcomes = SimpleNamespace(prompts=prompts, models=("d0", "d1"), scores=rng.random((20, 2)))
+    outcomes = SimpleNamespace(
+        prompts=prompts, models=("d0", "d1"), scores=rng.random((20, 2)), lengths=None, costs=None
+    )
     file = tmp_path_factory.mktemp("model") / "m.model"
     file.write_bytes(trainer().train(outcomes, seed=0, progress=lambda _share: None))
     return str(file)

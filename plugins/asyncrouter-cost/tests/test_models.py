@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from asyncrouter_cost import estimator, trainer
+from asyncrouter_cost.models import training
 from asyncrouter_cost.models.content import read, written
 from asyncrouter_cost.models.likeness import squared_distances
-from asyncrouter_cost.models.training import learn
+from asyncrouter_cost.models.training import Known, learn
 from asyncrouter_cost.models.traits import COUNT, prompt_of, traits
+from asyncrouter_cost.models.trust import trust
 
 from asyncrouter.testing import fake_router
 from asyncrouter.types.deployments import Deployment, ModelGroup
@@ -21,6 +23,12 @@ from asyncrouter.types.model_file import ModelFile
 from asyncrouter.types.request import Request
 
 MODELS = ("coder", "talker", "idler")
+
+
+def outcomes_of(prompts, scores, models=MODELS, **more):
+    return SimpleNamespace(
+        prompts=tuple(prompts), models=models, scores=scores, **{"lengths": None, "costs": None, **more}
+    )
 
 
 def table(rows=400, seed=0, unknown=0.0):
@@ -34,7 +42,7 @@ def table(rows=400, seed=0, unknown=0.0):
     chances = np.where(is_code[:, None], [0.9, 0.4, 0.2], [0.3, 0.8, 0.2])
     scores = (rng.random(chances.shape) < chances).astype(float)
     scores[rng.random(scores.shape) < unknown] = np.nan
-    return SimpleNamespace(prompts=prompts, models=MODELS, scores=scores, is_code=is_code)
+    return outcomes_of(prompts, scores, is_code=is_code)
 
 
 def trained(outcomes=None, seed=0):
@@ -83,8 +91,9 @@ def test_where_nothing_can_be_told_each_model_has_its_mean():
     rng = np.random.default_rng(3)
     outcomes = table(rows=600)
     scores = (rng.random(outcomes.scores.shape) < [0.7, 0.5, 0.3]).astype(float)
-    model = learn(np.array([traits(one) for one in outcomes.prompts]), scores, MODELS, 0, lambda _share: None)
-    expected = model.expected(np.array([traits(one) for one in table(seed=1).prompts]))
+    seen = np.array([traits(one) for one in outcomes.prompts])
+    model = learn(seen, Known(scores=scores), MODELS, seed=0, progress=lambda _share: None)
+    expected = model.expected(np.array([traits(one) for one in table(seed=1).prompts])).qualities
     assert np.abs(expected - scores.mean(axis=0)).max() < 0.12
     assert (expected.argmax(axis=1) == 0).all()
 
@@ -100,7 +109,7 @@ def only_one_known(outcomes):
 def test_unknown_scores_are_no_bad_ones(outcomes):
     model = read(ModelFile.parse(trained(outcomes), "").content, "")
     held = table(seed=1)
-    expected = model.expected(np.array([traits(one) for one in held.prompts]))
+    expected = model.expected(np.array([traits(one) for one in held.prompts])).qualities
     assert expected[held.is_code].mean(axis=0) == pytest.approx([0.9, 0.4, 0.2], abs=0.12)
 
 
@@ -109,10 +118,10 @@ def test_the_same_outcomes_give_the_same_bytes():
 
 
 @pytest.mark.parametrize("outcomes", [
-    SimpleNamespace(prompts=("a",) * 50, models=("a",), scores=np.ones((50, 1))),
-    SimpleNamespace(prompts=("a",) * 3, models=("a", "b"), scores=np.ones((3, 2))),
-    SimpleNamespace(prompts=("a",) * 50, models=("a", "b"), scores=np.full((50, 2), np.nan)),
-    SimpleNamespace(prompts=("",) * 50, models=("a", "b"), scores=np.ones((50, 2))),
+    outcomes_of("a" * 50, np.ones((50, 1)), ("a",)),
+    outcomes_of("a" * 3, np.ones((3, 2)), ("a", "b")),
+    outcomes_of("a" * 50, np.full((50, 2), np.nan), ("a", "b")),
+    outcomes_of([""] * 50, np.ones((50, 2)), ("a", "b")),
 ])  # fmt: skip
 def test_too_little_to_learn_from(outcomes):
     with pytest.raises(ConfigError, match="give two models or more, and 10 prompts or more"):
@@ -121,9 +130,104 @@ def test_too_little_to_learn_from(outcomes):
 
 def test_one_prompt_over_and_over_is_no_harm():
     scores = np.tile([[1.0, 0.0]], (30, 1))
-    outcomes = SimpleNamespace(prompts=("the same",) * 30, models=("a", "b"), scores=scores)
+    outcomes = outcomes_of(["the same"] * 30, scores, ("a", "b"))
     model = read(ModelFile.parse(trained(outcomes), "").content, "")
-    assert model.expected(traits("something else\n" * 9)) == pytest.approx([1.0, 0.0], abs=1e-5)
+    assert model.expected(traits("something else\n" * 9)).qualities == pytest.approx([1.0, 0.0], abs=1e-5)
+
+
+# ------------------------------------------------------------------ how far it is trusted
+
+
+def judged(apart, scores, costs):
+    return trust(scores, np.tile(costs, (len(scores), 1)), apart)
+
+
+def test_what_helps_to_choose_is_trusted():
+    outcomes = table(rows=2000)
+    apart = np.where(outcomes.is_code[:, None], [0.3, -0.2, 0.0], [-0.3, 0.2, 0.0])
+    assert judged(apart, outcomes.scores, [2.0, 3.0, 1.0]) == 1.0
+
+
+def test_what_is_noise_is_not():
+    rng = np.random.default_rng(5)
+    scores = (rng.random((2000, 3)) < [0.5, 0.7, 0.8]).astype(float)
+    noise = rng.normal(0.0, 0.3, scores.shape)
+    assert judged(noise, scores, [1.0, 3.0, 9.0]) < 0.7
+    assert judged(noise, scores, [9.0, 3.0, 1.0]) == 1.0  # the cheapest is the best: nothing to weigh
+
+
+def spread_of(**more):
+    """Return how far models are learned to be apart, more than by their means, of prompts that tell nothing of it."""
+    rng, outcomes = np.random.default_rng(6), table(rows=300)
+    outcomes.scores = (rng.random((300, 3)) < [0.6, 0.7, 0.8]).astype(float)
+    for name, value in more.items():
+        setattr(outcomes, name, value)
+    seen = np.array([traits(one) for one in outcomes.prompts])
+    qualities = read(ModelFile.parse(trained(outcomes), "").content, "").expected(seen).qualities
+    return (qualities - qualities.mean(axis=1, keepdims=True)).std(axis=0).sum()
+
+
+def test_costs_tell_the_trainer_how_far_to_trust(monkeypatch):
+    costs = np.tile([1.0, 3.0, 9.0], (300, 1))
+    monkeypatch.setattr(training, "PENALTIES", np.full(13, 1e-3))  # too small a one: it learns noise
+    free = spread_of()
+    assert spread_of(costs=costs) < 0.95 * free
+    gaps = costs.copy()
+    gaps[3, 1] = np.nan
+    assert spread_of(costs=gaps) == free
+
+
+# ------------------------------------------------------------------ lengths of answers
+
+
+def with_lengths(outcomes, unknown=0.0, seed=0):
+    """Code takes some 400 tokens and talk 50, of the idler a tenth of that."""
+    rng = np.random.default_rng(seed)
+    usual = np.where(outcomes.is_code[:, None], 400.0, 50.0) * [1.0, 1.0, 0.1]
+    outcomes.lengths = np.round(usual * np.exp(rng.normal(0.0, 0.2, usual.shape)))
+    outcomes.lengths[rng.random(usual.shape) < unknown] = np.nan
+    return outcomes
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.7])
+def lengthy(request, tmp_path_factory):
+    file = tmp_path_factory.mktemp("model") / "m.model"
+    file.write_bytes(trained(with_lengths(table(rows=800), unknown=request.param)))
+    return file
+
+
+def test_the_length_of_an_answer_is_foretold(lengthy):
+    """As a mean over the models: 280 tokens for code, 35 for talk."""
+    held = table(seed=1)
+    told = np.array([ask(lengthy, one, coder="x").output_tokens for one in held.prompts])
+    assert np.median(told[held.is_code]) == pytest.approx(280, rel=0.2)
+    assert np.median(told[~held.is_code]) == pytest.approx(35, rel=0.35)
+
+
+def test_no_more_is_foretold_than_was_asked_for(lengthy):
+    def tokens(prompt, **params):
+        request = Request(messages=[{"role": "user", "content": prompt}], params=params)
+        return estimator(model=lengthy).asyncrouter_estimate(request, group(coder="x")).output_tokens
+
+    code = "def f(x):\n    return x[7] == 9"
+    assert tokens(code, max_tokens=20) == 20
+    assert tokens(code, max_tokens=5000) == tokens(code) > 100
+
+
+@pytest.mark.parametrize("lengths", [None, np.full((400, 3), np.nan)])
+def test_without_lengths_none_is_foretold(lengths, tmp_path):
+    outcomes = table()
+    outcomes.lengths = lengths
+    (tmp_path / "m.model").write_bytes(trained(outcomes))
+    assert ask(tmp_path / "m.model", "def f", coder="x").output_tokens is None
+
+
+def test_qualities_are_the_same_with_lengths_and_without(path, tmp_path):
+    (tmp_path / "m.model").write_bytes(trained(with_lengths(table())))
+    names = dict(zip(MODELS, MODELS, strict=True))
+    for prompt in table(seed=1).prompts[:20]:
+        alone, both = (ask(one, prompt, **names).qualities for one in (path, tmp_path / "m.model"))
+        assert both == pytest.approx(alone)
 
 
 # ------------------------------------------------------------------ prompts
@@ -170,6 +274,7 @@ def damaged():
         "not packed": line + b"\nnumbers",
         "no numbers": line + b"\n" + nan,
         "too large": json.dumps(huge).encode() + b"\n" + packed,
+        "other models": json.dumps({**facts, "models": ["a"]}).encode() + b"\n" + packed,
         "other traits": json.dumps({**facts, "shapes": {**facts["shapes"], "means": [3]}}).encode() + b"\n" + packed,
     }
 

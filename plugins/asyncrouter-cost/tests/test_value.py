@@ -117,12 +117,16 @@ def expected_output(forecast, deployment, request=ASK, *, most=False):
     return forecast.cost_usd(priced, request, estimate(), most=most) * 1e6
 
 
+def in_session(name):
+    return attrs.evolve(ASK, session=name)
+
+
 def test_output_starts_at_the_prior_and_is_learned():
     forecast = Forecast(100)
     assert expected_output(forecast, SMALL) == pytest.approx(100)
     assert expected_output(forecast, SMALL, most=True) == pytest.approx(300)
     for _ in range(400):
-        forecast.learn("small", None, Usage(10, 1000))
+        forecast.learn("small", ASK, None, Usage(10, 1000))
     assert expected_output(forecast, SMALL) == pytest.approx(1000, rel=0.02)
     assert expected_output(forecast, SMALL, most=True) == pytest.approx(1000, rel=0.25)
     assert expected_output(forecast, LARGE) == pytest.approx(1000, rel=0.02)  # of the group
@@ -131,8 +135,8 @@ def test_output_starts_at_the_prior_and_is_learned():
 def test_a_deployment_is_drawn_to_its_group():
     forecast = Forecast(100)
     for _ in range(100):
-        forecast.learn("small", None, Usage(10, 1000))
-    forecast.learn("large", None, Usage(10, 0))
+        forecast.learn("small", ASK, None, Usage(10, 1000))
+    forecast.learn("large", ASK, None, Usage(10, 0))
     assert 600 < expected_output(forecast, LARGE) < 900
 
 
@@ -145,18 +149,45 @@ def test_the_callers_bound_bounds_it():
 def test_a_change_is_followed():
     forecast = Forecast(100)
     for tokens in [1000] * 5000 + [100] * 1500:
-        forecast.learn("small", None, Usage(10, tokens))
+        forecast.learn("small", ASK, None, Usage(10, tokens))
     assert expected_output(forecast, SMALL) < 160
+
+
+def foretelling(tokens):
+    return Estimate(complexity=0.5, output_tokens=tokens)
+
+
+def test_what_the_estimator_foretells_stretches_it():
+    """Answers are three times as long as they are foretold to be, of whatever length."""
+    forecast, priced = Forecast(100), attrs.evolve(SMALL, price=Price(input=0.0, output=1.0))
+    for tokens in [50, 200, 800] * 200:
+        forecast.learn("small", ASK, foretelling(tokens), Usage(10, 3 * tokens))
+    for tokens in (50, 200, 800):
+        assert forecast.cost_usd(priced, ASK, foretelling(tokens)) * 1e6 == pytest.approx(3 * tokens, rel=0.05)
+        most = forecast.cost_usd(priced, ASK, foretelling(tokens), most=True) * 1e6
+        assert 3 * tokens < most < 4 * tokens
+    usual = forecast.cost_usd(priced, ASK, estimate()) * 1e6
+    assert usual == pytest.approx(3 * 350, rel=0.05)
+
+
+def test_a_forecast_that_repeats_the_callers_bound_is_none():
+    forecast, bounded = Forecast(100), attrs.evolve(ASK, params={"max_tokens": 1000})
+    for _ in range(400):
+        forecast.learn("small", bounded, foretelling(1000), Usage(10, 20))
+        forecast.learn("small", ASK, foretelling(10), Usage(10, 20))
+    priced = attrs.evolve(SMALL, price=Price(input=0.0, output=1.0))
+    assert forecast.cost_usd(priced, bounded, foretelling(1000)) * 1e6 == pytest.approx(20, rel=0.05)
+    assert forecast.cost_usd(priced, ASK, foretelling(20)) * 1e6 == pytest.approx(40, rel=0.05)
 
 
 def test_cached_input_is_expected_where_a_session_goes_on():
     price = Price(input=10.0, output=0.0, cached_input=1.0)
     small, large = (attrs.evolve(one, price=price) for one in (SMALL, LARGE))
-    forecast, turn = Forecast(100), attrs.evolve(ASK, session="s")
+    forecast, turn = Forecast(100), in_session("s")
     for number in range(200):
-        forecast.learn("small", f"t{number}", Usage(1000, 1))
-        forecast.learn("small", f"t{number}", Usage(1000, 1, cached_input_tokens=900))
-    forecast.learn("small", "s", Usage(1000, 1))
+        forecast.learn("small", in_session(f"t{number}"), None, Usage(1000, 1))
+        forecast.learn("small", in_session(f"t{number}"), None, Usage(1000, 1, cached_input_tokens=900))
+    forecast.learn("small", in_session("s"), None, Usage(1000, 1))
     assert forecast.cost_usd(small, turn, estimate()) == pytest.approx(0.0019, rel=0.05)
     assert forecast.cost_usd(large, turn, estimate()) == pytest.approx(0.01)
     assert forecast.cost_usd(small, ASK, estimate()) == pytest.approx(0.01)
@@ -167,14 +198,14 @@ def test_tokens_of_reasoning_have_their_own_price():
     price = Price(input=0.0, output=1.0, reasoning=3.0)
     thinker, forecast = attrs.evolve(SMALL, price=price), Forecast(100)
     for _ in range(400):
-        forecast.learn("small", None, Usage(10, 100, reasoning_tokens=50))
+        forecast.learn("small", ASK, None, Usage(10, 100, reasoning_tokens=50))
     assert forecast.cost_usd(thinker, ASK, estimate()) * 1e6 == pytest.approx(200, rel=0.02)
 
 
 def test_sessions_are_bounded():
     forecast = Forecast(100)
     for number in range(10_050):
-        forecast.learn("small", f"s{number}", Usage(10, 10))
+        forecast.learn("small", in_session(f"s{number}"), None, Usage(10, 10))
     assert len(forecast._sessions) == 10_000
     assert "s49" not in forecast._sessions
     assert "s50" in forecast._sessions

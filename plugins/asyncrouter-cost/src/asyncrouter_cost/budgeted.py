@@ -50,6 +50,7 @@ class BudgetedSelector:
         self._downgrades = downgrades
         self._ledger: Ledger | None = None
         self._chosen: dict[str, Hold | None] = {}
+        self._estimates: dict[str, Estimate] = {}
         self._under_way: dict[tuple[str, str], list[Hold]] = {}
 
     @hookimpl
@@ -86,6 +87,7 @@ class BudgetedSelector:
             usd = min(most[one.deployment.name] for one in acceptable)
             raise BudgetExceeded(_told(ledger.shortage(request, usd), usd))
         if request.id in self._chosen:  # a call, and no mere question about one
+            self._estimates[request.id] = estimate
             self._chosen[request.id] = ledger.reserve(request, most[fitting[0].deployment.name])
         ordered = fitting if self._downgrades else offers
         return Selection(
@@ -144,6 +146,7 @@ class BudgetedSelector:
             yield
         finally:
             self._give_back(request)
+            self._estimates.pop(request.id, None)
             del self._chosen[request.id]
 
     def _begin(self, request: Request, deployment: Deployment) -> None:
@@ -152,7 +155,9 @@ class BudgetedSelector:
         if ledger is None:
             return
         self._give_back(request)
-        estimate = Estimate(complexity=AVERAGE, input_tokens=input_tokens(request))
+        estimate = self._estimates.get(request.id)
+        if estimate is None:
+            estimate = Estimate(complexity=AVERAGE, input_tokens=input_tokens(request))
         usd = self._expectations.most_usd(deployment, request, estimate)
         shortage = ledger.shortage(request, usd)
         if shortage is not None:

@@ -2,6 +2,9 @@
 
 Each is a running mean that starts at a prior and is drawn to it by the weight of a few calls; a deployment's own mean
 is drawn to that of all in the group.  The oldest calls fade once a mean weighs :data:`MOST_CALLS`.
+
+Where the estimator foretells lengths, what is learned is an answer's length at a usual forecast: twice the forecast,
+twice the length.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ class Forecast:
 
     def __init__(self, output_tokens: int) -> None:
         self._prior = float(output_tokens)
+        self._foretold = RunningMean()
         self._all = _Habits()
         self._habits: dict[str, _Habits] = {}
         self._sessions: OrderedDict[str, str] = OrderedDict()
@@ -84,6 +88,7 @@ class Forecast:
         if most:
             square = habits.output.square_drawn_to(self._group_square())
             output = mean + DEVIATIONS * math.sqrt(max(square - mean * mean, 0.0))
+        output *= self._stretch(request, estimate)
         bound = requested_output_tokens(request)
         if bound is not None:
             output = min(output, bound)
@@ -91,12 +96,15 @@ class Forecast:
         cached = 0.0 if most else estimate.input_tokens * self._cached_share(habits, request, deployment.name)
         return deployment.price.cost_usd(estimate.input_tokens, output, cached, reasoning)
 
-    def learn(self, deployment: str, session: str | None, usage: Usage) -> None:
-        """Take to heart what an answer of *deployment* took."""
-        habits = self._habits.setdefault(deployment, _Habits())
+    def learn(self, deployment: str, request: Request, estimate: Estimate | None, usage: Usage) -> None:
+        """Take to heart what an answer of *deployment* to *request* took."""
+        habits, session = self._habits.setdefault(deployment, _Habits()), request.session
+        stretch = 1.0 if estimate is None else self._stretch(request, estimate)
+        if estimate is not None and (tokens := _foretold(request, estimate)) is not None:
+            self._foretold.learn(tokens)
         goes_on = session is not None and self._sessions.get(session) == deployment
         for one in (habits, self._all):
-            one.output.learn(usage.output_tokens)
+            one.output.learn(usage.output_tokens / stretch)
             if usage.output_tokens:
                 one.reasoning.learn(min(usage.reasoning_tokens / usage.output_tokens, 1.0))
             if usage.input_tokens and not usage.estimated:
@@ -115,8 +123,19 @@ class Forecast:
             return habits.session_cached.drawn_to(self._all.session_cached.mean)
         return habits.cached.drawn_to(self._all.cached.mean)
 
+    def _stretch(self, request: Request, estimate: Estimate) -> float:
+        """Return how many times a usual length is foretold of the answer; 1 where nothing is."""
+        tokens = _foretold(request, estimate)
+        return 1.0 if tokens is None else tokens / self._foretold.drawn_to(tokens)
+
     def _group_mean(self) -> float:
         return self._all.output.drawn_to(self._prior)
 
     def _group_square(self) -> float:
         return self._all.output.square_drawn_to(2.0 * self._prior**2)  # lengths of answers spread as widely as long
+
+
+def _foretold(request: Request, estimate: Estimate) -> int | None:
+    """Return the length that the estimator foretells; what repeats the caller's bound is none."""
+    tokens = estimate.output_tokens
+    return None if not tokens or tokens == requested_output_tokens(request) else tokens

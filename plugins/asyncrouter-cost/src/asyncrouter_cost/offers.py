@@ -66,7 +66,7 @@ class Expectations:
         if isinstance(event, RequestFinished) and event.response is not None:
             response = event.response
             if response.usage.total_tokens:
-                self._forecast.learn(response.deployment, event.request.session, response.usage)
+                self._forecast.learn(response.deployment, event.request, event.trace.estimate, response.usage)
         elif isinstance(event, FeedbackGiven):
             trace = event.response.trace
             estimate = None if trace is None else trace.estimate

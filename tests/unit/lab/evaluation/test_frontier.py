@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrouter.lab.evaluation.bootstrap import Resampling
-from asyncrouter.lab.evaluation.frontier import by_complexity, by_expected_quality, chosen_at, frontier, frontier_models
+from asyncrouter.lab.evaluation.frontier import (
+    by_complexity,
+    by_expected_quality,
+    chosen_at,
+    foreseen,
+    frontier,
+    frontier_models,
+)
 from asyncrouter.lab.evaluation.many import many_models, measure_many
 from asyncrouter.lab.evaluation.scored import Scored
 from asyncrouter.lab.outcomes import Outcomes
@@ -66,6 +73,15 @@ def test_expected_quality_is_weighed_against_cost():
     assert [[1, 0], [0, 1]] in mix.tolist()  # somewhere between, the dear one only where it is worth it
 
 
+def test_of_a_cost_the_prompts_part_is_known_before_and_the_answers_is_foretold():
+    answers = np.array([[1.0, 10.0], [3.0, 10.0], [2.0, 40.0], [2.0, 20.0]])
+    costs = answers + np.array([[1.0], [2.0], [3.0], [4.0]])
+    untold = np.full(4, np.nan)
+    assert foreseen(costs, None, untold).tolist() == [[4.5, 22.5]] * 4
+    assert foreseen(costs, answers, untold).tolist() == [[3, 21], [4, 22], [5, 23], [6, 24]]
+    assert foreseen(costs, answers, np.array([50, 100, 150, np.nan])).tolist() == [[2, 11], [4, 22], [6, 33], [6, 24]]
+
+
 def table(scores, costs):
     rows, models = scores.shape
     names = tuple(f"m{number}" for number in range(models))
@@ -83,9 +99,9 @@ def test_a_router_that_knows_is_above_the_random_mix_and_below_the_oracle():
     costs = np.tile([1.0, 3.0, 9.0], (400, 1)) * 1e-3
     seen = hardness + random.normal(0, 0.1, 400)
     knows = 1 / (1 + np.exp(-(np.array([0.4, 0.6, 0.9]) - seen[:, None]) / 0.1))
-    scored = Scored(
-        table(scores, costs), {"random": np.zeros(400), "hard": seen, "knows": seen}, {"knows": knows}, {}, {}
-    )
+    scores_of = {"random": np.zeros(400), "hard": seen, "knows": seen}
+    untold = {"knows": np.full(400, np.nan)}
+    scored = Scored(table(scores, costs), scores_of, {"knows": knows}, {}, {}, output_tokens=untold)
     many = many_models(scored)
     assert frontier_models(costs.mean(axis=0), scores.mean(axis=0)) == [0, 1, 2]
     aiq = {name: measure_many(many, name, Resampling(replicates=50))["aiq"] for name in ("random", *many.points)}

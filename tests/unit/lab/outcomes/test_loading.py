@@ -95,8 +95,12 @@ def test_a_column_of_scores_is_a_model_and_other_numbers_are_none(write):
 def test_costs_are_those_of_what_was_sent_and_answered(write):
     path = write("some_models.jsonl", json_lines(MODELS))
     write("some_prices.json", json.dumps({"big": {"input": 2.0, "output": 8.0}, "mini": 0.5}).encode())
-    costs = load(path).costs
+    table = load(path)
+    costs, answers = table.costs, table.answer_costs
     assert costs * 1e6 == pytest.approx(np.array([[200 * 2 + 100 * 8, (200 + 50) * 0.5], [20 * 2 + 10 * 8, 25 * 0.5]]))
+    assert answers * 1e6 == pytest.approx(np.array([[100 * 8, 50 * 0.5], [10 * 8, 25 * 0.5 - 20 * 0.5]]))
+    assert table.lengths.tolist() == [[100, 50], [10, 5]]
+    assert load(path, prices=write("none.json", b"{}")).answer_costs is None
 
 
 def test_without_lengths_the_prompt_alone_is_paid_for(write):
@@ -105,6 +109,19 @@ def test_without_lengths_the_prompt_alone_is_paid_for(write):
     costs = load(path, prices=prices).costs
     assert costs[0, 0] == pytest.approx(300e-6)
     assert math.isnan(costs[0, 1])
+    assert load(path, prices=prices).answer_costs[0, 0] == 0
+    assert load(path, prices=prices).lengths is None
+
+
+def test_what_is_known_of_answers_goes_where_their_scores_go(write):
+    table = load(write("m.jsonl", json_lines(MODELS)))
+    assert table.rows(np.array([1])).lengths.tolist() == [table.lengths[1].tolist()]
+    assert table.of_models(np.array([1])).lengths.tolist() == table.lengths[:, 1:].tolist()
+    pair = load(write("p.jsonl", json_lines([{"prompt": "x", "strong": 1, "weak": 0}])))
+    both = concat([table, pair])
+    assert both.models == ("big", "mini", "strong", "weak")
+    assert both.lengths[0].tolist() == [*table.lengths[0], *table.lengths[0]]
+    assert np.isnan(both.lengths[2]).all()
 
 
 def test_the_cheapest_model_that_is_worse_is_the_weak_one(write):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asyncrouter.lab.outcomes import load
 from asyncrouter.lab.replay.filling import learnable
 from asyncrouter.telemetry.outcomes.records import Feedback, LoggedAttempt, LoggedCall
 from asyncrouter.telemetry.outcomes.schema import open_for_writing
@@ -94,3 +95,21 @@ def test_a_model_that_was_never_asked_is_told(log):
     entries = [(call(number, 0.3, "mini", 1.0), number % 2) for number in range(10)]
     with pytest.raises(ConfigError, match="'big' was never asked, or nobody said how well it went"):
         learnable(log(*entries), "big", "mini", seed=0)
+
+
+def test_lengths_are_those_of_the_answers_that_came(log):
+    def attempt(deployment, tokens):
+        return LoggedAttempt(deployment=deployment, group="chat", kind="first", outcome="ok", output_tokens=tokens)
+
+    entries = [
+        (call(1, 0.5, "big", 0.5, attempts=(attempt("mini", 0), attempt("big", 70))), 1.0),
+        (call(2, 0.5, "mini", 0.5, attempts=(attempt("mini", 30),)), 0.0),
+    ]
+    table = load(log(*entries))
+    lengths = dict(zip(table.models, table.lengths.T.tolist(), strict=True))
+    assert np.nan_to_num(lengths["big"]).tolist() == [70, 0]
+    assert np.nan_to_num(lengths["mini"]).tolist() == [0, 30]
+
+
+def test_without_tokens_there_are_no_lengths(log):
+    assert load(log(*explored(300, seed=0))).lengths is None

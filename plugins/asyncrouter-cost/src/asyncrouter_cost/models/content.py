@@ -58,13 +58,15 @@ def _read(content: bytes) -> PerModel:
 
 
 def _model(models: tuple[str, ...], widths: tuple[float, ...], arrays: dict[str, Floats]) -> PerModel:
-    landmarks = len(arrays["landmarks"])
+    landmarks, columns = len(arrays["landmarks"]), len(arrays["offsets"])
+    if columns not in {len(models), len(models) + 1}:
+        raise ValueError(f"offsets: {columns} of {len(models)} models")
     wanted = {
         "means": (COUNT,),
         "scales": (COUNT,),
         "landmarks": (landmarks, COUNT),
-        "weights": (len(widths) * landmarks, len(models)),
-        "offsets": (len(models),),
+        "weights": (len(widths) * landmarks, columns),
+        "offsets": (columns,),
     }
     for name, shape in wanted.items():
         if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():

@@ -1,7 +1,8 @@
-"""From the traits of a prompt to the expected quality of each model's answer.
+"""From the traits of a prompt to the expected quality of each model's answer, and to its length.
 
 A prompt is likened to some hundred others, the landmarks: by the Gaussian kernel exp(-width * d), where d is the mean
-squared difference of the scaled traits, for each of some widths.  A model's quality is a weighted sum of them.
+squared difference of the scaled traits, for each of some widths.  A model's quality is a weighted sum of them,
+and so is the logarithm of the length.
 """
 
 from __future__ import annotations
@@ -47,14 +48,30 @@ def squared_distances(rows: Floats, others: Floats) -> Floats:
 
 
 @attrs.frozen(eq=False)
+class Expected:
+    """What is expected of prompts: ``qualities`` in [0, 1], shape (..., models), and answers' ``lengths`` in tokens.
+
+    ``lengths`` are means over the models, shape (...); ``None`` where none were learned.
+    """
+
+    qualities: Floats
+    lengths: Floats | None
+
+
+@attrs.frozen(eq=False)
 class PerModel:
-    """``weights`` has the shape (widths * landmarks, models), ``offsets`` (models,)."""
+    """``weights`` has the shape (widths * landmarks, models), ``offsets`` (models,).
+
+    Where lengths of answers were learned, both have one column more, for the logarithm of the length.
+    """
 
     models: tuple[str, ...]
     likeness: Likeness
     weights: Floats
     offsets: Floats
 
-    def expected(self, traits: Floats) -> Floats:
-        """Return expected qualities in [0, 1], shape (..., models), of prompts with *traits*, shape (..., traits)."""
-        return np.clip(self.offsets + self.likeness.to_landmarks(traits) @ self.weights, 0.0, 1.0)
+    def expected(self, traits: Floats) -> Expected:
+        """Return what is expected of prompts with *traits*, shape (..., traits)."""
+        count, found = len(self.models), self.offsets + self.likeness.to_landmarks(traits) @ self.weights
+        lengths = np.exp(found[..., count]) if found.shape[-1] > count else None
+        return Expected(np.clip(found[..., :count], 0.0, 1.0), lengths)

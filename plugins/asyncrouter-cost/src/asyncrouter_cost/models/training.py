@@ -6,7 +6,11 @@ own.  Of a log, where few models or one has answered each prompt, what a prompt'
 Each part is regressed by kernel ridge regression over landmarks (the Nyström method: C. Williams and M. Seeger,
 "Using the Nyström Method to Speed Up Kernel Machines", 2001), with the penalty that is best in cross-validation.  The
 penalty draws each model to its own mean: where nothing can be told of a prompt, the choice is one between the means,
-which is the frontier of single models.  The kernels of several widths are averaged.
+which is the frontier of single models.  The kernels of several widths are averaged.  Where costs are known, one more
+factor says how far what sets models apart is to be trusted; see :mod:`asyncrouter_cost.models.trust`.
+
+Lengths of answers are one number a prompt: by how much, in logarithms, they are longer than the models' usual ones, on
+average over the models.  A forecast for each model by itself chose no better, being the noisier one.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +27,7 @@ from asyncrouter.types.model_file import ModelFile
 from asyncrouter_cost.models.content import written
 from asyncrouter_cost.models.likeness import Likeness, PerModel, squared_distances
 from asyncrouter_cost.models.traits import Traits, traits
+from asyncrouter_cost.models.trust import trust
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -55,45 +61,146 @@ class Table(Protocol):
         """Qualities in [0, 1]."""
         ...
 
+    @property
+    def lengths(self) -> Floats | None:
+        """Tokens of the answers, of the shape of the scores."""
+        ...
+
+    @property
+    def costs(self) -> Floats | None:
+        """US dollars for the answers, of the shape of the scores."""
+        ...
+
 
 class ModelTrainer:
     """Trains the estimator ``cost`` on outcomes of two models or more."""
 
     def train(self, outcomes: Table, *, seed: int, progress: Progress) -> bytes:
         """Return the bytes of a model file; raise :class:`ConfigError` when there is too little to learn from."""
-        known = ~np.isnan(outcomes.scores)
-        kept = np.flatnonzero(known.any(axis=0)).tolist()
-        rows = np.flatnonzero(known.any(axis=1)).tolist()
+        is_known = ~np.isnan(outcomes.scores)
+        kept = np.flatnonzero(is_known.any(axis=0)).tolist()
+        rows = np.flatnonzero(is_known.any(axis=1)).tolist()
         if len(kept) < LEAST_MODELS or len(rows) < 2 * FOLDS or not any(outcomes.prompts):
             raise ConfigError(f"too little to learn from: give two models or more, and {2 * FOLDS} prompts or more")
         models = tuple(outcomes.models[place] for place in kept)
         seen = np.array([traits(outcomes.prompts[row]) for row in rows])
         progress(0.2)
-        model = learn(seen, outcomes.scores[rows][:, kept], models, seed, lambda share: progress(0.2 + 0.8 * share))
-        return bytes(ModelFile("cost", written(model)))
+        known = Known(
+            scores=outcomes.scores[rows][:, kept],
+            lengths=None if outcomes.lengths is None else outcomes.lengths[rows][:, kept],
+            costs=None if outcomes.costs is None else outcomes.costs[rows][:, kept],
+        )
+        learned = learn(seen, known, models, seed=seed, progress=lambda share: progress(0.2 + 0.8 * share))
+        return bytes(ModelFile("cost", written(learned)))
 
 
-def learn(seen: Traits, scores: Floats, models: tuple[str, ...], seed: int, progress: Progress) -> PerModel:
-    """Return what is learned from *scores*, shape (rows, models), of prompts with the traits *seen*.
+@attrs.frozen(eq=False, kw_only=True)
+class Known:
+    """What is known of answers: ``scores``, shape (rows, models), ``lengths`` in tokens, and ``costs``; or ``nan``."""
+
+    scores: Floats
+    lengths: Floats | None = None
+    costs: Floats | None = None
+
+
+def learn(seen: Traits, known: Known, models: tuple[str, ...], *, seed: int, progress: Progress) -> PerModel:
+    """Return what is learned from what is *known* of the answers to prompts with the traits *seen*.
 
     *seen* has the shape (rows, traits).  Of each model and of each row at least one score is known.
     """
     rng = np.random.default_rng(seed)
     likeness = _likeness(seen, rng)
-    folds = rng.permutation(len(scores)) % FOLDS
-    means = np.nanmean(scores, axis=0)
-    average = np.nanmean(scores - means, axis=1, keepdims=True)
-    weights, offsets = [], means.copy()
-    scaled = likeness.scaled(seen)
+    scaled, folds = likeness.scaled(seen), rng.permutation(len(seen)) % FOLDS
+    parts = []
     for done, width in enumerate(WIDTHS, start=1):
-        view = _View(scaled, likeness.landmarks, width)
-        common = view.regress(average, folds)
-        level = _level(scores, average, view.fitted(*common))
-        apart = view.regress(scores - means - level, folds)
-        weights.append((common[0] + apart[0]) / len(WIDTHS))
-        offsets += (common[1] + apart[1]) / len(WIDTHS)
+        parts.append(_Parts.of(known, _View(scaled, likeness.landmarks, width), folds))
         progress(done / len(WIDTHS))
-    return PerModel(models, likeness, np.vstack(weights).astype(np.float32), offsets.astype(np.float32))
+    held_out = [part.held_out for part in parts if part.held_out is not None]
+    factor = (
+        trust(known.scores, known.costs, np.mean(held_out, axis=0)) if held_out and known.costs is not None else 1.0
+    )
+    joined = [part.joined(factor) for part in parts]
+    weights = np.vstack([one.weights for one in joined]) / len(WIDTHS)
+    offsets = np.mean([one.offsets for one in joined], axis=0)
+    offsets[: len(models)] += np.nanmean(known.scores, axis=0)
+    model = PerModel(models, likeness, weights.astype(np.float32), offsets.astype(np.float32))
+    foretold = model.expected(seen).lengths
+    return model if known.lengths is None or foretold is None else _in_tokens(model, foretold, known.lengths)
+
+
+@attrs.frozen(eq=False)
+class _Linear:
+    """What a regression has found, at the place ``penalty`` of the penalties; its ``weights`` are for likenesses."""
+
+    weights: Floats
+    offsets: Floats
+    penalty: int
+
+
+@attrs.frozen(eq=False)
+class _Parts:
+    """What was found at one width: of what models have in ``common``, what sets them ``apart``, and of lengths.
+
+    ``held_out`` is what sets them apart by who has not seen the row, where whatever trust needs is known.
+    """
+
+    common: _Linear
+    apart: _Linear
+    lengths: _Linear | None
+    held_out: Floats | None
+
+    @classmethod
+    def of(cls, known: Known, view: _View, folds: Indices) -> _Parts:
+        above = known.scores - np.nanmean(known.scores, axis=0)
+        average = np.nanmean(above, axis=1, keepdims=True)
+        stretch = None if known.lengths is None else _stretch(known.lengths)
+        common = view.regress(average, folds)
+        targets = above - _level(known.scores, average, view.fitted(common))
+        apart = view.regress(targets, folds)
+        is_whole = known.costs is not None and not np.isnan(known.costs + targets).any()
+        return cls(
+            common,
+            apart,
+            None if stretch is None else view.regress(stretch, folds),
+            view.held_out(targets, folds, apart.penalty) if is_whole else None,
+        )
+
+    def joined(self, factor: float) -> _Linear:
+        """Return all as one, the models first and then the length; what sets models apart counts by *factor*."""
+        weights = [self.common.weights + factor * self.apart.weights]
+        offsets = [self.common.offsets + factor * self.apart.offsets]
+        if self.lengths is not None:
+            weights.append(self.lengths.weights)
+            offsets.append(self.lengths.offsets)
+        return _Linear(np.hstack(weights), np.hstack(offsets), self.apart.penalty)
+
+
+def _stretch(lengths: Floats) -> Floats | None:
+    """Return by how much answers to a prompt are longer than their models' usual ones, shape (rows, 1).
+
+    In logarithms, ``nan`` where no length is known; ``None`` where none is at all.
+    """
+    logarithms = np.log(np.maximum(lengths, 1.0))
+    known = ~np.isnan(logarithms)
+    if not known.any():
+        return None
+    usual = _known_mean(logarithms, axis=0)
+    return _known_mean(logarithms - usual, axis=1)[:, None]
+
+
+def _in_tokens(model: PerModel, foretold: Traits, lengths: Floats) -> PerModel:
+    """Return *model* with lengths in tokens: the mean of the *foretold* ones becomes that of the models' means."""
+    offsets = model.offsets.copy()
+    offsets[-1] += np.log(np.nanmean(_known_mean(np.maximum(lengths, 1.0), axis=0)) / np.mean(foretold))
+    return attrs.evolve(model, offsets=offsets)
+
+
+def _known_mean(values: Floats, axis: int) -> Floats:
+    """Return the means of what is known, ``nan`` where nothing is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    means: Floats = np.where(known, values, 0.0).sum(axis=axis) / np.where(counts == 0, np.nan, counts)
+    return means
 
 
 def _level(scores: Floats, average: Floats, foretold: Floats) -> Floats:
@@ -121,13 +228,22 @@ class _View:
         self._turn: Floats = vectors[:, kept] / np.sqrt(values[kept])
         self._rows: Floats = np.exp(-width * squared_distances(scaled, landmarks)) @ self._turn
 
-    def fitted(self, weights: Floats, offsets: Floats) -> Floats:
-        """Return what :meth:`regress` has found, for the rows that it was found on."""
-        fitted: Floats = self._rows @ np.linalg.lstsq(self._turn, weights, rcond=None)[0] + offsets
+    def fitted(self, found: _Linear) -> Floats:
+        """Return what :meth:`regress` has *found*, for the rows that it was found on."""
+        fitted: Floats = self._rows @ np.linalg.lstsq(self._turn, found.weights, rcond=None)[0] + found.offsets
         return fitted
 
-    def regress(self, targets: Floats, folds: Indices) -> tuple[Floats, Floats]:
-        """Return weights, shape (landmarks, targets), and offsets for *targets*, at the penalty best over *folds*.
+    def held_out(self, targets: Floats, folds: Indices, penalty: int) -> Floats:
+        """Return *targets*, none of which is unknown, as each of *folds* is foretold by the others at *penalty*."""
+        foretold = np.empty_like(targets)
+        for fold in range(FOLDS):
+            held = folds == fold
+            weights, offsets = _path(self._rows[~held], targets[~held])[penalty]
+            foretold[held] = self._rows[held] @ weights + offsets
+        return foretold
+
+    def regress(self, targets: Floats, folds: Indices) -> _Linear:
+        """Return what is found of *targets*, at the penalty that is best over *folds*.
 
         *targets* has the shape (rows, targets), ``nan`` where unknown.
         """
@@ -140,7 +256,7 @@ class _View:
         offsets = np.zeros(targets.shape[1])
         for rows, columns in parts:
             weights[:, columns], offsets[columns] = _path(self._rows[rows], targets[np.ix_(rows, columns)])[best]
-        return self._turn @ weights, offsets
+        return _Linear(self._turn @ weights, offsets, best)
 
     def _errors(self, targets: Floats, rows: Indices, folds: Indices) -> Floats:
         """Return the squared errors at each penalty, of *targets* known in *rows*, each fold foretold by the others."""
