@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asyncrouter.engine.course import Course
 from asyncrouter.engine.step import Step
+from asyncrouter.types.tokens import requested_output_tokens
 
 USUAL_TIMES = 3.0
 """So many times the smoothed mean of its latencies, and a deployment is not cut short to leave time for another."""
@@ -45,8 +46,9 @@ def more_s(course: Course, step: Step, since: float) -> float:
 
 
 def _forecast_s(course: Course, step: Step) -> float:
-    """Return how long the answer takes if it has the length that is forecast; 0 where that cannot be told."""
-    state, tokens = course.fleet[step.deployment.name], course.estimate.output_tokens
+    """Return how long the answer takes if it is as long as was asked for or is forecast; 0 where nobody can tell."""
+    state = course.fleet[step.deployment.name]
+    tokens = max(requested_output_tokens(course.request) or 0, course.estimate.output_tokens or 0)
     if not (tokens and state.output_tokens and state.latency_s):
         return 0.0
     return state.latency_s * tokens / state.output_tokens

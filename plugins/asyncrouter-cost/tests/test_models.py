@@ -6,6 +6,7 @@ import json
 import zlib
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 from asyncrouter_cost import estimator, trainer
@@ -202,6 +203,7 @@ def test_the_length_of_an_answer_is_foretold(lengthy):
     told = np.array([ask(lengthy, one, coder="x").output_tokens for one in held.prompts])
     assert np.median(told[held.is_code]) == pytest.approx(280, rel=0.2)
     assert np.median(told[~held.is_code]) == pytest.approx(35, rel=0.35)
+    assert np.mean(told) == pytest.approx(np.where(held.is_code, 280, 35).mean(), rel=0.1)
 
 
 def test_no_more_is_foretold_than_was_asked_for(lengthy):
@@ -212,6 +214,14 @@ def test_no_more_is_foretold_than_was_asked_for(lengthy):
     code = "def f(x):\n    return x[7] == 9"
     assert tokens(code, max_tokens=20) == 20
     assert tokens(code, max_tokens=5000) == tokens(code) > 100
+
+
+@pytest.mark.parametrize(("offset", "tokens"), [(-1e6, 1), (1e6, 1_202_604)])
+def test_a_length_is_one_token_or_more_and_not_endless(lengthy, tmp_path, offset, tokens):
+    model = read(ModelFile.read(lengthy).content, "")
+    model = attrs.evolve(model, offsets=np.append(model.offsets[:-1], np.float32(offset)))
+    (tmp_path / "m.model").write_bytes(bytes(ModelFile("cost", written(model))))
+    assert ask(tmp_path / "m.model", "hi", coder="x").output_tokens == pytest.approx(tokens, rel=1e-4)
 
 
 @pytest.mark.parametrize("lengths", [None, np.full((400, 3), np.nan)])

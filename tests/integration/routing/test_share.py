@@ -6,7 +6,7 @@ import anyio
 import pytest
 from routed import routed
 
-from asyncrouter import AttemptTimedOut, DeadlineExceeded
+from asyncrouter import AttemptTimedOut, DeadlineExceeded, Estimate, hookimpl
 from asyncrouter.testing import Hang, Reply, Slow, virtual_backend
 
 
@@ -64,6 +64,29 @@ async def test_who_was_asked_for_a_long_answer_has_three_quarters_of_the_time():
         began = anyio.current_time()
         assert (await r.ask(max_tokens=int(420 * per_s))).text == "b"  # it hangs, and leaves a quarter to b
         assert anyio.current_time() == began + 45.0
+
+
+class Foretold:
+    """An estimator that foretells the lengths of answers."""
+
+    def __init__(self, tokens):
+        self.tokens = tokens
+
+    @hookimpl
+    def asyncrouter_estimate(self):
+        return Estimate(complexity=0.5, output_tokens=self.tokens, source="foretold")
+
+
+@pytest.mark.parametrize(("foretold", "asked"), [(1, 42), (42, 1)])
+async def test_what_is_foretold_takes_no_time_from_what_was_asked_for(foretold, asked):
+    """Nor the other way round: seconds of the deployment's answers, at 5 tokens a second."""
+    estimator = Foretold(None)
+    script = {"a": [Slow(1.0, Reply("short")), Slow(40.0, Reply("long"))], "b": Reply("b")}
+    async with routed(script, plugins=[estimator]) as r:
+        await r.ask()
+        per_s = r.state("a").output_tokens
+        estimator.tokens = int(foretold * per_s)
+        assert (await r.ask(max_tokens=int(asked * per_s))).text == "long"
 
 
 async def test_a_long_answer_that_was_not_asked_for_is_cut_at_half():

@@ -77,7 +77,8 @@ def test_of_a_cost_the_prompts_part_is_known_before_and_the_answers_is_foretold(
     answers = np.array([[1.0, 10.0], [3.0, 10.0], [2.0, 40.0], [2.0, 20.0]])
     costs = answers + np.array([[1.0], [2.0], [3.0], [4.0]])
     untold = np.full(4, np.nan)
-    assert foreseen(costs, None, untold).tolist() == [[4.5, 22.5]] * 4
+    for unknown in (None, np.where(answers == 40.0, np.nan, answers)):
+        assert foreseen(costs, unknown, untold).tolist() == [[4.5, 22.5]] * 4
     assert foreseen(costs, answers, untold).tolist() == [[3, 21], [4, 22], [5, 23], [6, 24]]
     assert foreseen(costs, answers, np.array([50, 100, 150, np.nan])).tolist() == [[2, 11], [4, 22], [6, 33], [6, 24]]
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
+LONGEST = 14.0
+"""The logarithm of the longest answer that is foretold, in tokens: a million."""
 CLIP = 4.0
 """Standard deviations of a trait beyond which it counts no more."""
 
@@ -73,5 +75,5 @@ class PerModel:
     def expected(self, traits: Floats) -> Expected:
         """Return what is expected of prompts with *traits*, shape (..., traits)."""
         count, found = len(self.models), self.offsets + self.likeness.to_landmarks(traits) @ self.weights
-        lengths = np.exp(found[..., count]) if found.shape[-1] > count else None
+        lengths = np.exp(np.minimum(found[..., count], LONGEST)) if found.shape[-1] > count else None
         return Expected(np.clip(found[..., :count], 0.0, 1.0), lengths)
