@@ -78,8 +78,8 @@ def foreseen(costs: Floats, answer_costs: Floats | None, output_tokens: Floats) 
     """Return what each call is expected to cost before it is made, shape (rows, models).
 
     The prompt is known, so its part of *costs* is; the answer's is the model's mean, longer or shorter as
-    *output_tokens*, shape (rows,), foretell, ``nan`` where they do not.  Where *answer_costs* are not all known, the parts
-    cannot be told apart, and the means of *costs* are all that is known.
+    *output_tokens*, shape (rows,), foretell, ``nan`` where they do not.  Where not all *answer_costs* are known, the
+    parts cannot be told apart, and the means of *costs* are all that is known.
     """
     if answer_costs is None or np.isnan(answer_costs).any():
         return np.broadcast_to(costs.mean(axis=0), costs.shape)
