@@ -25,6 +25,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from asyncrouter.state.away import nobody
 from asyncrouter.state.ramp import Ramp
 from asyncrouter.state.window import SlidingCounts
 from asyncrouter.types.deployments import BreakerSettings
@@ -43,10 +44,6 @@ PROBE_RECHECK_S = 1.0
 ALWAYS = float("-inf")
 
 
-def nobody() -> None:
-    """Take note of nothing."""
-
-
 def unknown_demand(_now: float) -> float:
     """Tell of no demand: what a ramp goes by where nobody counts the requests."""
     return 0.0
@@ -57,22 +54,22 @@ class Breaker:
 
     ``answered_at``: when a call last succeeded; ``spoke_at``: when a stream last had its first output;
     ``opened_at``: when it opened last; ``passable``: whether calls with a pass go through all the same.  *demand* tells
-    the requests a second that a ramp goes by; *opens* is called when it opens.
+    the requests a second that a ramp goes by; *moved* is called when ``ready_at`` changes.
     """
 
-    __slots__ = ("_awaited", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_openings_in_a_row",
-                 "_opens", "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at",
-                 "opened_at", "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
+    __slots__ = ("_awaited", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_moved",
+                 "_openings_in_a_row", "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until",
+                 "answered_at", "opened_at", "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
         self,
         settings: BreakerSettings,
         random: random.Random,
         demand: Callable[[float], float] = unknown_demand,
-        opens: Callable[[], None] = nobody,
+        moved: Callable[[], None] = nobody,
     ) -> None:
         self.settings = settings
-        self._opens = opens
+        self._moved = moved
         self.state = BreakerState.CLOSED
         self.ready_at = ALWAYS
         self.opened_at = ALWAYS
@@ -162,6 +159,7 @@ class Breaker:
         if not (self.may_be_forced(now) if passed else now >= self.ready_at):
             return None
         self.ready_at = max(self.ready_at, now + PROBE_RECHECK_S)
+        self._moved()
         if self._probe is not None:
             return None
         self.state = BreakerState.HALF_OPEN
@@ -174,6 +172,7 @@ class Breaker:
         ramp = self._ramp
         if ramp is None:
             return now
+        self._moved()
         if ramp.is_over(now):
             self._ramp, self.ready_at = None, ALWAYS
             return now
@@ -250,6 +249,7 @@ class Breaker:
             self._probe = None
             self._epoch += 1
             self.ready_at = max(now, self._until)
+            self._moved()
 
     def adopt(self, settings: BreakerSettings) -> None:
         """Go on with other *settings*, in the state that it is in."""
@@ -283,7 +283,7 @@ class Breaker:
         self.passable = passable
         self.opened_at = now
         self.ready_at = self._until = max(self._until, now + bound / 2 + self._random.uniform(0, bound / 2))
-        self._opens()
+        self._moved()
         self._openings_in_a_row += 1
         self._probe = self._ramp = None
         self._epoch += 1
@@ -292,6 +292,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.passable = False
         self.ready_at = self._until = ALWAYS
+        self._moved()
         self._probe = None
         self._failures_in_a_row = self._slow_in_a_row = self._openings_in_a_row = 0
         self._counts.clear()

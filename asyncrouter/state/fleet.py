@@ -6,10 +6,11 @@ import random
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 import anyio
 
+from asyncrouter.state.away import Away
 from asyncrouter.state.breaker import Breaker, unknown_demand
 from asyncrouter.state.budgets import ALWAYS, RetryBudget
 from asyncrouter.state.gradient import CEILING, Gradient
@@ -28,7 +29,7 @@ from asyncrouter.types.metrics import DeploymentMetrics, Metrics
 class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
-    __slots__ = ("_aside", "_clock", "_watchers", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s",
+    __slots__ = ("_away", "_clock", "_watchers", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s",
                  "limits", "output_tokens", "silence", "slots", "tally")  # fmt: skip
 
     def __init__(
@@ -37,23 +38,21 @@ class DeploymentState:
         clock: Clock,
         random: random.Random,
         demand: Callable[[float], float] = unknown_demand,
-        aside: set[str] | None = None,
+        away: Away | None = None,
     ) -> None:
-        self._aside = set() if aside is None else aside
+        self._away = away or Away()
         self.deployment = deployment
-        self.breaker = Breaker(deployment.breaker, random, demand, self._may_be_aside)
+        self.breaker = Breaker(deployment.breaker, random, demand, self._may_be_away)
         self.cooldown_until = float("-inf")
         self.in_flight = 0
         self.latency_s: float | None = None
         self.output_tokens: float | None = None
         self.silence = Silence()
         self.tally = Tally()
-        self.limits = _limits(deployment, clock.now())
+        self.limits = self._limits_of(deployment, clock.now())
         self.slots = _slots(deployment, None)
         self._clock = clock
         self._watchers: tuple[weakref.ref[set[str]], ...] = ()
-        if self.limits is not None:
-            self._may_be_aside()
 
     @property
     def set_aside_until(self) -> float:
@@ -97,15 +96,16 @@ class DeploymentState:
         if (before.provider, before.model) != (deployment.provider, deployment.model):
             self.breaker.renew(self._clock.now())
             self.cooldown_until = float("-inf")
+            self._may_be_away()
             self.latency_s = self.output_tokens = None
             self.silence.forget(self._clock.now())
             self._tell()
         self.breaker.adopt(deployment.breaker)
         if before.limits != deployment.limits:
-            limits, self.limits = self.limits, _limits(deployment, self._clock.now())
+            limits, self.limits = self.limits, self._limits_of(deployment, self._clock.now())
             if limits is not None:
                 limits.call_first()
-            self._may_be_aside()
+            self._may_be_away()
             self.slots = _slots(deployment, self.slots)
 
     def is_free_but_for_breaker(self, now: float) -> bool:
@@ -113,15 +113,19 @@ class DeploymentState:
         return self.cooldown_until <= now and (self.limits is None or self.limits.ready_at(0, now) <= now)
 
     def is_at_rest(self, now: float) -> bool:
-        """Whether it is ready, and stays so until its breaker opens, it cools down, or its limits are told."""
-        return self.limits is None and self.cooldown_until <= now and self.breaker.is_at_rest
+        """Whether it is ready, and stays so until its breaker opens, it cools down, or a call takes of its limits."""
+        return self.breaker.is_at_rest and self.is_free_but_for_breaker(now)
 
-    def _may_be_aside(self) -> None:
-        self._aside.add(self.deployment.name)
+    def _may_be_away(self) -> None:
+        self._away.note(self.deployment.name)
+
+    def _limits_of(self, deployment: Deployment, now: float) -> RateLimits | None:
+        limits = deployment.limits
+        return RateLimits(limits, now, self._may_be_away) if limits.rpm or limits.tpm else None
 
     def cool_until(self, moment: float) -> None:
         """Set the deployment aside until *moment*; a longer cooldown that runs already stays."""
-        self._may_be_aside()
+        self._may_be_away()
         self.cooldown_until = max(self.cooldown_until, moment)
 
     def heed(self, told: Allowances, tokens: float, now: float, *, closing: bool = True) -> None:
@@ -134,8 +138,7 @@ class DeploymentState:
         if self.limits is None:
             if not closed_s:
                 return
-            self.limits = RateLimits(self.deployment.limits, now)
-            self._may_be_aside()
+            self.limits = RateLimits(self.deployment.limits, now, self._may_be_away)
         self.limits.heed(told, now)
         if closed_s:
             self.limits.close_until(now + closed_s)
@@ -196,11 +199,6 @@ class DeploymentState:
         )
 
 
-def _limits(deployment: Deployment, now: float) -> RateLimits | None:
-    limits = deployment.limits
-    return RateLimits(limits, now) if limits.rpm or limits.tpm else None
-
-
 def _slots(deployment: Deployment, before: Slots | None) -> Slots | None:
     """Return the slots of *deployment*: those of *before*, with who holds them and who waits, where there are some."""
     limits = deployment.limits
@@ -231,7 +229,7 @@ class Fleet:
         """Work that did not end when it was told to, held until it does."""
         self.shadows: dict[str, ShadowBudget] = {}
         self._states: dict[str, DeploymentState] = {}
-        self._aside: set[str] = set()
+        self._away = Away()
         self._news: anyio.Event | None = None
 
     def __getitem__(self, deployment: str) -> DeploymentState:
@@ -248,15 +246,12 @@ class Fleet:
         for deployment in deployments:
             if deployment.name not in self._states:
                 self._states[deployment.name] = DeploymentState(
-                    deployment, self, self.random, self.budget.demand, self._aside
+                    deployment, self, self.random, self.budget.demand, self._away
                 )
 
-    def perhaps_aside(self) -> Collection[str]:
-        """Return the names of the deployments that may not be ready; all others are, and need not be looked at."""
-        if self._aside:
-            now, states = self.now(), self._states
-            self._aside.difference_update([name for name in self._aside if states[name].is_at_rest(now)])
-        return self._aside
+    def away(self) -> frozenset[str]:
+        """Return the names of the deployments that are not ready; the same set while they are the same."""
+        return self._away.names(self._states, self.now)
 
     def watch(self, deployments: Iterable[str]) -> set[str]:
         """Return a set that gets the names of those of *deployments* whose view may have become less busy or faster.
@@ -291,7 +286,7 @@ class Fleet:
         """Drop the states of *deployments*, which no call uses any longer."""
         for name in deployments:
             self._states.pop(name, None)
-            self._aside.discard(name)
+            self._away.forget(name)
 
     def beside(self) -> Fleet:
         """Return a view with the same deployments, whose calls count in no tally of requests or agents here."""
@@ -326,7 +321,7 @@ class _Beside(Fleet):
         self.strays = fleet.strays
         self._fleet = fleet
         self._states = fleet._states  # noqa: SLF001 - its own kind
-        self._aside = fleet._aside  # noqa: SLF001
+        self._away = fleet._away  # noqa: SLF001
 
     def tell_news(self) -> None:
         self._fleet.tell_news()

@@ -6,6 +6,9 @@ RateLimiter.  Large calls are not starved by small ones that way, and the rate i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from asyncrouter.state.away import nobody
 from asyncrouter.state.line import Line, Turn
 from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.deployments import Limits
@@ -61,12 +64,14 @@ class Bucket:
 class RateLimits:
     """Both buckets of one deployment, and what its upstream says; a limit that is not set costs nothing.
 
-    ``line``: the requests that wait for their turn.
+    ``line``: the requests that wait for their turn.  *moved* is called whenever the next may have to wait longer or
+    less long.
     """
 
-    __slots__ = ("_none_left_until", "_requests", "_tokens", "line")
+    __slots__ = ("_moved", "_none_left_until", "_requests", "_tokens", "line")
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits, now: float, moved: Callable[[], None] = nobody) -> None:
+        self._moved = moved
         self._requests = Bucket(limits.rpm, now) if limits.rpm else None
         self._tokens = Bucket(limits.tpm, now) if limits.tpm else None
         self._none_left_until = now
@@ -74,6 +79,7 @@ class RateLimits:
 
     def reserve(self, tokens: float, now: float) -> None:
         """Count one request of about so many tokens."""
+        self._moved()
         if self._requests:
             self._requests.take(1, now)
         if self._tokens:
@@ -83,16 +89,19 @@ class RateLimits:
         """Correct a reservation of *reserved* tokens to the *used* ones."""
         if self._tokens and used != reserved:
             self._tokens.take(used - reserved, now)
+            self._moved()
             self.call_first()
 
     def hand_back(self, now: float) -> None:
         """Give back the request itself: the upstream never had it."""
         if self._requests:
             self._requests.take(-1, now)
+            self._moved()
             self.call_first()
 
     def heed(self, told: Allowances, now: float) -> None:
         """Lower the buckets to what the upstream says is left; they are never raised by it."""
+        self._moved()
         if self._requests and told.requests:
             self._requests.lower(told.requests.remaining, now)
         if self._tokens and told.tokens:
@@ -100,6 +109,7 @@ class RateLimits:
 
     def close_until(self, moment: float) -> None:
         """Let no request in before *moment*: the upstream has none left for it."""
+        self._moved()
         self._none_left_until = max(self._none_left_until, moment)
 
     def ready_at(self, tokens: float, now: float) -> float:

@@ -223,9 +223,9 @@ class DeploymentView(Protocol):
 class FleetView(Protocol):
     """How all deployments fare, with the present moment and the random numbers that a strategy may use.
 
-    The router's own has two more methods, for those who look at many.  ``perhaps_aside()``: the names of all that may
-    not be ready, few and mostly none.  ``watch(names)``: a set that gets the name of each of them that may have become
-    less busy or faster, while somebody holds it.
+    The router's own has two more methods, for those who look at many.  ``away()``: the names of all that are not ready,
+    the same set while they are the same.  ``watch(names)``: a set that gets the name of each of them that may have
+    become less busy or faster, while somebody holds it.
     """
 
     random: random.Random

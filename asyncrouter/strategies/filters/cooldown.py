@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
@@ -15,8 +17,8 @@ class CooldownFilter:
 
     It may leave none; whether to wait is the engine's decision.
 
-    Where the fleet tells which ones may not be ready, only those are looked at, and while the same are away, the same
-    tuple is left: what is known of it need not be found out again (``benchmarks/scale.py``).
+    Where the fleet tells who is away, nobody is looked at, and while the same are away, the same tuple is left: what is
+    known of it need not be found out again (``benchmarks/scale.py``).
     """
 
     _left: OncePerCandidates[dict[frozenset[str], Candidates]] = attrs.field(
@@ -26,12 +28,8 @@ class CooldownFilter:
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, candidates: tuple[Deployment, ...], state: FleetView) -> tuple[Deployment, ...] | None:
         """Return the candidates that are ready; ``None`` when all are."""
-        perhaps_aside = getattr(state, "perhaps_aside", None)
-        names = [one.name for one in candidates] if perhaps_aside is None else perhaps_aside()
-        if not names:
-            return None
-        now = state.now()
-        away = frozenset(name for name in names if state[name].ready_at > now)
+        tell: Any = getattr(state, "away", None)
+        away: frozenset[str] = _looked_at(candidates, state) if tell is None else tell()
         if not away:
             return None
         known = self._left(candidates)
@@ -40,3 +38,8 @@ class CooldownFilter:
             known.clear()  # of one moment is enough: the next is mostly the same
             left = known[away] = tuple(one for one in candidates if one.name not in away)
         return None if len(left) == len(candidates) else left
+
+
+def _looked_at(candidates: Candidates, state: FleetView) -> frozenset[str]:
+    now = state.now()
+    return frozenset(one.name for one in candidates if state[one.name].ready_at > now)

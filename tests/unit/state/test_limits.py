@@ -272,3 +272,20 @@ def test_what_is_given_back_calls_the_first():
     limits.settle(60, 0, 0.0)
     limits.hand_back(0.0)
     assert called == ["called"] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda limits: limits.reserve(10, 0.0),
+        lambda limits: limits.settle(10, 20, 0.0),
+        lambda limits: limits.hand_back(0.0),
+        lambda limits: limits.heed(Allowances(), 0.0),
+        lambda limits: limits.close_until(5.0),
+    ],
+    ids=["reserve", "settle", "hand back", "heed", "close"],
+)
+def test_whatever_may_move_the_next_is_told(change):
+    moved = []
+    change(RateLimits(Limits(rpm=10, tpm=1000), 0.0, lambda: moved.append(1)))
+    assert moved == [1]
