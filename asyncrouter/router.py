@@ -275,8 +275,10 @@ class Router(Calls):
         if running_loop() is not self._home:
             raise RuntimeError(ELSEWHERE)
         messages = messages_of(prompt)
-        complexity = checked_complexity(complexity)
-        deadline_s = checked_deadline(deadline_s)
+        if complexity is not None:
+            complexity = checked_complexity(complexity)
+        if deadline_s is not None:
+            deadline_s = checked_deadline(deadline_s)
         if params and (reserved := RESERVED.keys() & params.keys()):
             name = min(reserved)
             raise InvalidRequest(f"{name}: is set by the router; {RESERVED[name]}")
@@ -297,16 +299,10 @@ class Router(Calls):
             stream=stream,
             id=f"{self._id}-{next(self._numbers)}",
         )
-        return self._transformed(request, route, table, agent)
-
-    def _transformed(
-        self, request: Request, route: Route, table: RouteTable, agent: AgentPlan | None
-    ) -> tuple[Request, Route, FindRoute]:
         transform = route.pipeline.transform
         if transform is not None:
-            asked = request.model
             request = transform(request)
-            if request.model != asked:
+            if request.model != model:
                 route = self._route(table, agent, request.model)
         return request, route, table.find
 

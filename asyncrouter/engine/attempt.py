@@ -82,7 +82,7 @@ class AttemptScope:
         tally.calls += 1
         if step.kind is not AttemptKind.FIRST:
             tally.count_kind(step.kind)
-        course.begun(step)
+        course.tries(state.deployment.name)
         self._limits = limits
         if limits is not None:
             self._reserved = self._forecast()
@@ -261,9 +261,10 @@ class AttemptScope:
 
     def _count_usage(self, response: Response) -> None:
         """Count what an answer took, whether it is the one that the caller gets or not."""
-        self._state.tally.count_usage(response)
+        usage, cost_usd = response.usage, response.cost_usd or 0.0
+        self._state.tally.count_usage(usage.input_tokens, usage.output_tokens, cost_usd)
         for tally in self._fleet.tallies(self._course.request.agent):
-            tally.count_usage(response)
+            tally.count_usage(usage.input_tokens, usage.output_tokens, cost_usd)
 
     def _record_failure(self, error: ProviderError, now: float) -> None:
         state = self._state
@@ -374,4 +375,5 @@ def priced(response: Response, course: Course, deployment: Deployment) -> Respon
             estimated=True,
         )
     price = deployment.price
-    return response.finished(usage, response.cost_usd if price is None else usage.cost_usd(price), None)
+    cost_usd = response.cost_usd if price is None else usage.cost_usd(price)
+    return response.finished(usage, cost_usd, None)

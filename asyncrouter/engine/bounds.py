@@ -13,7 +13,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from asyncrouter.engine.cutoff import AnyioCutOff, AsyncioCutOff, CutOff, current_task
+from asyncrouter.engine.cutoff import AnyioCutOff, AsyncioCutOff, CutOff
 from asyncrouter.engine.timers import Timers
 
 
@@ -63,7 +63,7 @@ class _AsyncioBounds:
 
     def leave(self, error: BaseException | None) -> bool:
         """Take the deadline away; return whether *error* is its cut, or that of :meth:`cut`, and no other's."""
-        self._timers.drop(self)
+        self._timers.kept.discard(self)
         return self._cut is not None and self._cut.leave(error)
 
     def cut(self) -> None:
@@ -116,5 +116,8 @@ def bounds_of(delay_s: float, timers: Timers) -> Bounds:
 
     ``math.inf``: without a deadline.
     """
-    task = current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio loop runs
+        task = None
     return _AnyioBounds(delay_s) if task is None else _AsyncioBounds(delay_s, task, timers)

@@ -74,11 +74,11 @@ class Course:
         self.find_route = find_route
         self._selection: Selection | None = None
         self._last_step: Step | None = None
-        self._tried: set[str] = set()
-        self._hopeless: set[str] = set()
+        self._tried: tuple[str, ...] = ()  # a few names at most: three sets a call were 650 bytes
+        self._hopeless: tuple[str, ...] = ()
         self._too_small = 0
         self._again_later: Retry | None = None
-        self._patient_groups: set[str] = set()
+        self._patient_groups: tuple[str, ...] = ()
         self._reconnected = False
         self._repeats = 0
         self._counted_at = -1
@@ -156,7 +156,7 @@ class Course:
         elif is_aside:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         if step.passed or not (is_aside and self.fleet[name].breaker.passable):  # else a pass may still lead there
-            self._tried.add(name)
+            self.tries(name)
         if remaining := self.remaining():
             step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
@@ -187,9 +187,10 @@ class Course:
         selected = 0 if self._selection is None else len(self._selection.order)
         return len(self._tried) < selected or (bool(step.route.group.fallbacks) and len(self.trace.groups) == 1)
 
-    def begun(self, step: Step) -> None:
-        """Record that *step* is being made: its deployment is visited once a round."""
-        self._tried.add(step.deployment.name)
+    def tries(self, name: str) -> None:
+        """Record that the deployment called *name* is tried: it is visited once a round."""
+        if name not in self._tried:
+            self._tried += (name,)
 
     def ended(self, step: Step, attempt: Attempt) -> None:
         """Record how *step* ended."""
@@ -197,7 +198,7 @@ class Course:
         self.trace.attempts.append(attempt)
         error = attempt.error
         if error is not None and error.disposition is not Disposition.RETRY:
-            self._hopeless.add(step.deployment.name)
+            self._hopeless += (step.deployment.name,)
             if isinstance(error, ContextWindowExceeded):
                 self._too_small = max(self._too_small, step.deployment.context_window or 0)
 
@@ -240,7 +241,7 @@ class Course:
     def _enter_anew(self, kind: AttemptKind, reason: str) -> Entered:
         """Begin a round: everything may be tried again."""
         self.trace.new_round()
-        self._tried.clear()
+        self._tried = ()
         self._again_later = None
         return self._enter(self.first_route, kind, reason)
 
@@ -389,5 +390,5 @@ class Course:
         ready_in = state.ready_at - self.fleet.now()
         if group.name in self._patient_groups or max(retry.delay_s, ready_in) > group.patience_s:
             return False
-        self._patient_groups.add(group.name)
+        self._patient_groups += (group.name,)
         return state.breaker.state is BreakerState.CLOSED

@@ -97,7 +97,7 @@ class AsyncioCutOff:
         if self._timer is not None:
             self._timer.cancel()
         elif self._timers is not None:
-            self._timers.drop(self)
+            self._timers.kept.discard(self)
         if task is None or not self.fired:
             return False
         self.fired = task.uncancel() <= self._cancels_before and type(error) is asyncio.CancelledError
@@ -175,7 +175,7 @@ class _AsyncioRecurring(AsyncioCutOff):
         if self._timer is not None:
             self._timer.cancel()
         elif self._is_kept and self._timers is not None:
-            self._timers.drop(self)
+            self._timers.kept.discard(self)
         self._timer = None
         self._is_kept = False
         self._looks_at = math.inf
@@ -284,14 +284,6 @@ CutOff = AsyncioCutOff | AnyioCutOff
 Recurring = _AsyncioRecurring | _AnyioRecurring
 
 
-def current_task() -> asyncio.Task[object] | None:
-    """Return asyncio's task that runs here; ``None`` where no asyncio loop runs."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
 def cut_off_after(delay_s: float, timers: Timers | None = None) -> CutOff:
     """Return a context manager that cancels what is awaited in it after *delay_s* seconds, or when ``cut()`` is called.
 
@@ -299,7 +291,10 @@ def cut_off_after(delay_s: float, timers: Timers | None = None) -> CutOff:
     when it did, and ``late_s`` is by how much the event loop was too late to do so, 0 unless more than :data:`LATE_S`.
     *timers* keep bounds that are hardly ever reached.
     """
-    task = current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio loop runs
+        task = None
     return AnyioCutOff(delay_s) if task is None else AsyncioCutOff(task, task.cancelling(), None, delay_s, timers)
 
 

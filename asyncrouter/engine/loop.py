@@ -96,14 +96,18 @@ class Engine:
         best: AttemptScope | None = None
         while True:
             try:
-                answer = await self._answer(course, step, bounds)
+                rivals = rivals_of(course, step)
+                if rivals is None:
+                    answer = await self._attempt(course, step, step.route.complete, bounds)
+                else:
+                    answer = await self._first_of(course, rivals)
             except ProviderError:
                 if best is not None:  # a stronger deployment failed: the rejected answer is better than none
                     return best.answer
                 step = await course.after_failure()
                 continue
             if answer is not None:
-                if answer.accepted:
+                if answer.verdict.accept:
                     return answer.answer
                 if best is None or answer.score > best.score:
                     best = answer
@@ -113,18 +117,15 @@ class Engine:
                 step = await course.after_refusal(step)
                 continue
             else:  # the stronger deployment was set aside meanwhile
-                course.begun(step)
+                course.tries(step.deployment.name)
             stronger = course.after_rejection(last.step, last.verdict.reason)
             if stronger is None:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
                 return best.answer
             step = stronger
 
-    def _answer(self, course: Course, step: Step, bounds: Bounds) -> Awaitable[AttemptScope | None]:
-        """Return the answer of *step* or of its rivals, if it has any; ``None`` when none could begin."""
-        rivals = rivals_of(course, step)
-        if rivals is None:
-            return self._attempt(course, step, step.route.complete, bounds)
+    def _first_of(self, course: Course, rivals: Rivals) -> Awaitable[AttemptScope | None]:
+        """Return the answer that is taken of *rivals*; ``None`` when none could begin."""
 
         async def contend(step: Step) -> AttemptScope | None:
             async def call(request: Request, deployment: Deployment) -> Response:

@@ -32,19 +32,20 @@ class Timers:
     """See the module.  One a router, used on one event loop.
 
     ``until``: the moment of the next look, in the event loop's seconds; what comes before has to see to itself.
+    ``kept``: what is looked at then; who needs no looking after any more takes itself out.
     """
 
-    __slots__ = ("_kept", "_loop", "_sweeping", "until")
+    __slots__ = ("_loop", "_sweeping", "kept", "until")
 
     def __init__(self) -> None:
-        self._kept: set[Timed] = set()
+        self.kept: set[Timed] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self.until = 0.0
 
     def __len__(self) -> int:
         """Return how many bounds are kept."""
-        return len(self._kept)
+        return len(self.kept)
 
     def keep(self, one: Timed, loop: asyncio.AbstractEventLoop) -> bool:
         """Keep *one* until its time is near; ``False`` when that is now, or it has passed."""
@@ -53,19 +54,15 @@ class Timers:
             self._look_again(loop)
         if one.when < self.until:
             return False
-        self._kept.add(one)
+        self.kept.add(one)
         return True
-
-    def drop(self, one: Timed) -> None:
-        """Keep *one* no longer."""
-        self._kept.discard(one)
 
     def close(self) -> None:
         """Forget everything: no call is under way any more."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-        self._kept.clear()
+        self.kept.clear()
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self.until = loop.time() + SWEEP_S
@@ -74,10 +71,10 @@ class Timers:
     def _sweep(self) -> None:
         """Arm what comes before the next look, if anything is kept; without it nobody looks until something is."""
         self._sweeping = None
-        if self._kept and self._loop is not None:
+        if self.kept and self._loop is not None:
             self._look_again(self._loop)
             until = self.until
-            done = [one for one in self._kept if one.when < until or one.when == math.inf]
-            self._kept.difference_update(done)
+            done = [one for one in self.kept if one.when < until or one.when == math.inf]
+            self.kept.difference_update(done)
             for one in done:
                 one.arm()

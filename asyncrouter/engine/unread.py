@@ -90,7 +90,7 @@ class Unread:
         """Look no more after the call: it is over."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timers.drop(self)
+        self._timers.kept.discard(self)
 
     def dropped(self) -> None:
         """Close the stream, whose reader is gone: it has been collected, in whatever thread."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncrouter.state.latency import LatencyHistogram
 from asyncrouter.types.metrics import AgentMetrics, Savings
-from asyncrouter.types.response import Response
 from asyncrouter.types.trace import AttemptKind
 
 KIND_COUNTERS = {
@@ -45,13 +44,11 @@ class Tally:
         if counter is not None:
             setattr(self, counter, getattr(self, counter) + 1)
 
-    def count_usage(self, response: Response) -> None:
-        """Add what *response* used and cost."""
-        usage = response.usage
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
-        if response.cost_usd is not None:
-            self.cost_usd += response.cost_usd
+    def count_usage(self, input_tokens: int, output_tokens: int, cost_usd: float) -> None:
+        """Add what an answer used and cost."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.cost_usd += cost_usd
 
     def count_savings(self, cost_usd: float, strong_usd: float, weak_usd: float) -> None:
         """Add what an answer cost, and what it would have at the strongest and the weakest deployment."""
