@@ -62,7 +62,7 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
         return None
     if soonest.breaker.passable and soonest.breaker.is_failing and course.trace.attempts:
         raise course.exhausted()  # its key is refused, and the budget allows no more to be told so
-    delay_s, counted = _wait_s(soonest, now, course.deadline)
+    delay_s, counted = _wait_s(found, now, course.deadline)
     if not await course.wait(delay_s, counted=counted, news=course.fleet.news()):
         raise course.exhausted()
     return None
@@ -152,14 +152,20 @@ async def _in_turn(course: Course, step: Step) -> Step:
     return step
 
 
-def _wait_s(state: DeploymentState, now: float, deadline: float) -> tuple[float, bool]:
-    """Return for how long to wait for the deployment, and whether that counts as a round.
+def _wait_s(found: Sequence[Found], now: float, deadline: float) -> tuple[float, bool]:
+    """Return for how long to wait for the first of *found*, the soonest, and whether that counts as a round.
 
-    Waiting for one that is set aside does; waiting for the end of another's probe does not.
+    Waiting for one that is set aside does; waiting for the end of another's probe does not.  Where the deadline comes
+    before it is ready, a probe that is out may end in time, or another be forced.
     """
-    delay_s = state.ready_at - now
-    if state.breaker.is_probing:
-        return max(delay_s, PROBE_RECHECK_S, min(LONGEST_LOOK_S, (deadline - now) / 2)), False
+    soonest = found[0][1]
+    delay_s = soonest.ready_at - now
+    is_late = now + delay_s >= deadline
+    if soonest.breaker.is_probing or (is_late and any(state.breaker.is_probing for _route, state in found)):
+        return max(0.0 if is_late else delay_s, PROBE_RECHECK_S, min(LONGEST_LOOK_S, (deadline - now) / 2)), False
+    if is_late:
+        forced = [state.breaker.forcible_at - now for _route, state in found if state.breaker.is_open]
+        delay_s = min(delay_s, max(PROBE_RECHECK_S, min(forced, default=delay_s)))
     return delay_s, True
 
 

@@ -142,10 +142,9 @@ class Course:
 
         Its deployment was set aside since it was chosen or had no slot, or the retry budget is exhausted.
         """
-        name = step.deployment.name
+        name, refused = step.deployment.name, step
         is_aside = self.fleet[name].ready_at > self.fleet.now()
         if lacks_leave(self, step):
-            extras.note_refusal(self)
             if name not in self._tried:
                 others = any(one is not step.deployment for one in self.remaining())
                 if await wait_for_leave(self, step, others=others and not step.budgeted):
@@ -162,6 +161,8 @@ class Course:
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await next_group(self, step.route, ends.skipped(step.route)):
             return next_step
+        if step is not refused and await wait_for_leave(self, refused, others=False):
+            return refused
         passed = await aside.pass_or_wait(self, step.kind, step.reason)
         return passed or await self._begin_round(step.kind, step.reason)
 

@@ -46,7 +46,7 @@ def may_draw(course: Course) -> bool:
     """Whether the budget allows one more extra attempt now; noted when it does not."""
     if left(course) >= 1.0:
         return True
-    note_refusal(course)
+    note(course, EXHAUSTED)
     return False
 
 
@@ -55,10 +55,10 @@ def may_draw_in_time(course: Course) -> bool:
     return may_draw(course) or course.fleet.now() + wait_s(course) < course.deadline
 
 
-def note_refusal(course: Course) -> None:
-    """Note that the budget has refused an attempt, once in a row."""
-    if course.trace.notes[-1:] != [EXHAUSTED]:
-        course.trace.notes.append(EXHAUSTED)
+def note(course: Course, why: str) -> None:
+    """Note *why* an attempt was refused, once in a row."""
+    if course.trace.notes[-1:] != [why]:
+        course.trace.notes.append(why)
 
 
 def draw(fleet: Fleet) -> None:

@@ -9,6 +9,7 @@ for what the first ones bring to light.  An answer, or a stream's first output, 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 WISHED_FOR = frozenset({AttemptKind.HEDGE, AttemptKind.CASCADE})
 FIRST_LOOK_S = 0.05
+KEPT = {1: 1 / 2, 2: 1 / 8}
+"""By how many attempts a request has left, the share of its time that goes by before the next; it needs the rest for
+its answer.  With six in sixty seconds the last two begin after about ten and thirty-five."""
+KEPT_BACK = "the last attempts are kept for later"
+ENOUGH = 3
+"""So many have failed before: before that it is more likely chance than an outage."""
 LONGEST_LOOK_S = 1.0
 """It looks for news after this time, then after twice as long, up to this: a herd that waits must cost little."""
 
@@ -50,7 +57,7 @@ def is_allowed(course: Course, step: Step) -> bool:
     state, now = course.fleet[step.deployment.name], course.fleet.now()
     if state.breaker.is_back(now) and step.kind is not AttemptKind.HEDGE:
         return True
-    if _would_risk_its_last(course, state.breaker, now):
+    if _is_kept(course, state.breaker, now):
         return False
     left = extras.left(course)
     if step.budgeted:
@@ -60,11 +67,22 @@ def is_allowed(course: Course, step: Step) -> bool:
     return left >= 1.0 or state.breaker.is_unknown(now) or not course.fleet.budget.has_floor
 
 
-def _would_risk_its_last(course: Course, breaker: Breaker, now: float) -> bool:
-    """Whether the request has one attempt left and others, that have more, may probe a deployment that was down."""
-    if breaker.state is BreakerState.CLOSED or course.attempts_left > 1 or len(course.first_route.in_flight) <= 1:
+def _is_kept(course: Course, breaker: Breaker, now: float) -> bool:
+    """Whether it is too early for one of the request's last attempts, at a deployment that fails.
+
+    However long an outage is, a request that is alone would spend them within seconds, and fail with most of its time
+    left; and where others have more of them, they may find out.  So each of the last two waits, since the deployment
+    failed last, for a share of the time until the deadline (:data:`KEPT`): of several requests each waits for what came
+    of the one before.  A failure or two are no outage yet, unless the breaker says so to others as well.
+    """
+    share = KEPT.get(course.attempts_left)
+    if share is None or not breaker.is_failing or course.deadline == math.inf:
         return False
-    return now - breaker.opened_at <= breaker.settings.open_cap_s
+    if len(course.trace.attempts) < ENOUGH:
+        is_alone = len(course.first_route.in_flight) <= 1
+        if is_alone or breaker.state is BreakerState.CLOSED:
+            return False
+    return now < breaker.missed_at + share * (course.deadline - breaker.missed_at)
 
 
 def lacks_leave(course: Course, step: Step) -> bool:
@@ -84,6 +102,7 @@ async def wait_for_leave(course: Course, step: Step, *, others: bool) -> bool:
     own time is waited for where that fits the deadline and no *others* could be asked meanwhile.
     """
     state, look_s = course.fleet[step.deployment.name], FIRST_LOOK_S
+    extras.note(course, KEPT_BACK if _is_kept(course, state.breaker, course.fleet.now()) else extras.EXHAUSTED)
     while lacks_leave(course, step):
         is_news_coming = not step.budgeted and state.in_flight > 0 and not state.breaker.is_failing
         if not is_news_coming and (others or course.fleet.now() + extras.wait_s(course) >= course.deadline):

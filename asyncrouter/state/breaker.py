@@ -53,13 +53,14 @@ class Breaker:
     """See the module.  ``ready_at``: when a call may next be let in; in the past while closed.
 
     ``answered_at``: when a call last succeeded; ``spoke_at``: when a stream last had its first output;
-    ``opened_at``: when it opened last; ``passable``: whether calls with a pass go through all the same.  *demand* tells
-    the requests a second that a ramp goes by; *moved* is called when ``ready_at`` changes.
+    ``missed_at``: when a call last ended without an answer; ``opened_at``: when it opened last; ``passable``: whether
+    calls with a pass go through all the same.  *demand* tells the requests a second that a ramp goes by; *moved* is
+    called when ``ready_at`` changes.
     """
 
-    __slots__ = ("_awaited", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_missed_at", "_moved",
-                 "_openings_in_a_row", "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until",
-                 "answered_at", "opened_at", "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
+    __slots__ = ("_awaited", "_counts", "_demand", "_epoch", "_failures_in_a_row", "_moved", "_openings_in_a_row",
+                 "_probe", "_ramp", "_random", "_slow_in_a_row", "_speeds", "_until", "answered_at", "missed_at",
+                 "opened_at", "passable", "ready_at", "settings", "spoke_at", "state")  # fmt: skip
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Breaker:
         self._openings_in_a_row = 0
         self.answered_at = ALWAYS
         self.spoke_at = ALWAYS
-        self._missed_at = ALWAYS
+        self.missed_at = ALWAYS
         self._awaited: dict[object, tuple[Permit, float]] = {}
         self._epoch: Permit = 0
         self._probe: Permit | None = None
@@ -121,7 +122,7 @@ class Breaker:
 
     def is_unknown(self, now: float) -> bool:
         """Whether nothing has been heard of it within its window, not even a refusal."""
-        return now - max(self.answered_at, self.spoke_at, self._missed_at) > self.settings.window_s
+        return now - max(self.answered_at, self.spoke_at, self.missed_at) > self.settings.window_s
 
     def is_back(self, now: float) -> bool:
         """Whether it has closed lately, lets calls in by turns, and has answered each since."""
@@ -144,7 +145,17 @@ class Breaker:
         """Whether a call with a pass would be let in now, though the breaker is not closed."""
         if self.state is BreakerState.CLOSED:
             return False
-        return self.passable or (self._probe is None and now >= self.opened_at + self.settings.open_s / 2)
+        return self.passable or (self._probe is None and now >= self.forcible_at)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets no call in, but one with a pass."""
+        return self.state is BreakerState.OPEN
+
+    @property
+    def forcible_at(self) -> float:
+        """When a call with a pass may force a probe, should the breaker be open still."""
+        return self.opened_at + self.settings.open_s / 2
 
     def admit(self, now: float, *, passed: bool = False) -> Permit | None:
         """Return a permit for one call, or ``None`` when none may pass now.  *passed*: the call has a pass."""
@@ -229,7 +240,7 @@ class Breaker:
 
     def failed(self, permit: Permit, now: float, *, refused: bool = False) -> None:
         """Hand *permit* back after a failure of the deployment.  *refused*: the next call will fail in the same way."""
-        self._missed_at = now
+        self.missed_at = now
         if permit == FLAKY:
             self._failures_in_a_row += 1
             self._counts.add(now, second=1)
@@ -244,7 +255,7 @@ class Breaker:
 
     def released(self, permit: Permit, now: float) -> None:
         """Hand *permit* back after an end that tells nothing about the deployment."""
-        self._missed_at = now
+        self.missed_at = now
         if permit == self._epoch and self._probe is not None:
             self._probe = None
             self._epoch += 1

@@ -138,7 +138,7 @@ async def test_the_group_gets_one_more_try_before_it_is_left():
 async def test_patience_is_had_once_a_group():
     script = {"a": Fail(ServerError), "b": Fail(ServerError), "x": Fail(ServerError), "y": Fail(ServerError)}
     groups = {**TWO_GROUPS, "other": {"deployments": ["x", "y"], "retry": EXACT}}
-    async with routed(script, groups=groups, settings={"max_attempts": 7, "deadline_s": 1000}) as r:
+    async with routed(script, groups=groups, settings={"max_attempts": 9, "deadline_s": 1000}) as r:
         await r.fails(AllAttemptsFailed)
     # one wait of 1 s in the first group; the second wait of the request, 2 s, is within the patience of the second
     assert r.timeline[:6] == [("a", 0.0), ("b", 0.0), ("b", 1.0), ("x", 1.0), ("y", 1.0), ("y", 3.0)]

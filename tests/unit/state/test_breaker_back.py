@@ -14,6 +14,7 @@ from asyncrouter.types.metrics import BreakerState
 
 def test_a_pass_forces_a_probe_once_it_has_rested():
     breaker = opened(open_s=8.0)
+    assert (breaker.is_open, breaker.forcible_at) == (True, 4.0)
     assert not breaker.may_be_forced(3.999)
     assert breaker.admit(3.999, passed=True) is None
     assert breaker.admit(4.0) is None
@@ -24,6 +25,7 @@ def test_a_pass_forces_a_probe_once_it_has_rested():
     assert breaker.admit(100.0, passed=True) is None
     breaker.succeeded(permit, 4.5)
     assert breaker.state is CLOSED
+    assert not breaker.is_open
     assert not breaker.may_be_forced(100.0)
 
 
