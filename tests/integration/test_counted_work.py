@@ -40,7 +40,7 @@ MOST = {
     "decision, opcodes": 1.25,
     "decision, bytes at the peak": 1.25,
     "whole call, opcodes": 1.25,
-    "with some set aside, opcodes": 2.0,
+    "with some set aside, opcodes": 1.25,
 }
 """Of a decision among many, how often the work of one between two."""
 

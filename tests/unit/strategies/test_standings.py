@@ -118,6 +118,21 @@ def test_another_fleet_is_another_standing():
     assert [first_of(kept(candidates, fleet)).name for fleet in (first, second, first)] == ["d1", "d0", "d1"]
 
 
+def test_what_was_found_of_a_number_before_it_fell_does_not_count_any_more():
+    fleet, candidates = fleet_of()
+    for place in range(MANY):
+        fleet[f"d{place}"].in_flight = 5
+    kept, first = ByNumber(busy), fleet["d0"]
+    first.in_flight = 2
+    firsts = [first_of(kept(candidates, fleet)).name]
+    first.ended()
+    firsts.append(first_of(kept(candidates, fleet)).name)
+    first.in_flight = 9
+    firsts.append(first_of(kept(candidates, fleet)).name)
+    assert firsts == ["d0", "d0", "d1"]
+    assert len(kept._standings(candidates)._heap) == MANY
+
+
 def test_the_heap_does_not_grow_with_the_calls():
     fleet, candidates = fleet_of()
     kept = ByNumber(busy)
