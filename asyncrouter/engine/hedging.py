@@ -8,7 +8,9 @@ selection's own wish and draws on neither.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -21,6 +23,7 @@ from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.route import Hedge
 from asyncrouter.engine.step import Step
 from asyncrouter.types.decisions import Take
+from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import ProviderError
 from asyncrouter.types.trace import AttemptKind
 
@@ -46,16 +49,23 @@ Discard = Callable[[A], Awaitable[None]]
 """Ends an answer that nobody is given."""
 
 
+def _nobody() -> None:
+    """Tell of no further step."""
+
+
 @attrs.frozen(eq=False)
 class Rivals:
-    """Steps to make side by side: those after the first start ``delay_s`` seconds later, if ``hedge`` allows.
+    """Steps to make side by side.
 
+    ``later`` tells one more, ``delay_s`` seconds after the first, which is made if ``hedge`` allows: few are slow
+    enough to need it, and among many it takes a sort to find it.
     ``take``: which of their answers is given to the caller; see :class:`~asyncrouter.types.decisions.Selection`.
     """
 
     steps: tuple[Step, ...]
     delay_s: float = 0.0
     hedge: Hedge | None = None
+    later: Callable[[], Step | None] = _nobody
     take: Take = "first"
 
 
@@ -65,20 +75,30 @@ def rivals_of(course: Course, step: Step) -> Rivals | None:
     parallel = 1 if selection is None else selection.parallel
     if step.kind is not AttemptKind.FIRST or (parallel == 1 and hedge is None):
         return None
-    others = [one for one in course.remaining() if one is not step.deployment][: course.attempts_left - 1]
-    if not others or course.request.metadata.get("idempotent") is False:
+    if selection is None or len(selection.order) == 1 or course.request.metadata.get("idempotent") is False:
         return None
     if parallel > 1:
-        raced = (attrs.evolve(step, deployment=one, kind=AttemptKind.HEDGE, reason="raced") for one in others)
-        take = selection.take if selection is not None and not course.request.stream else "first"
-        return Rivals((step, *list(raced)[: parallel - 1]), take=take)
+        raced = [
+            attrs.evolve(step, deployment=one, kind=AttemptKind.HEDGE, reason="raced") for one in _others(course, step)
+        ]
+        take = selection.take if not course.request.stream else "first"
+        return Rivals((step, *raced[: parallel - 1]), take=take) if raced else None
     assert hedge is not None  # noqa: S101 - otherwise the step is made alone
     delay_s = hedge.delay_s(step.deployment.name, course.fleet.now(), streamed=course.request.stream)
-    if delay_s is None:
-        return None
+    return None if delay_s is None else Rivals((step,), delay_s, hedge, partial(_second, course, step, delay_s))
+
+
+def _others(course: Course, step: Step) -> list[Deployment]:
+    """Return who may be asked beside *step* now."""
+    return [one for one in course.remaining() if one is not step.deployment][: course.attempts_left - 1]
+
+
+def _second(course: Course, step: Step, delay_s: float) -> Step | None:
     reason = f"{step.deployment.name} had not answered after {delay_s:.3g} s"
-    second = attrs.evolve(step, deployment=others[0], kind=AttemptKind.HEDGE, reason=reason, budgeted=True)
-    return Rivals((step, second), delay_s, hedge)
+    others = _others(course, step)
+    if not others:
+        return None
+    return attrs.evolve(step, deployment=others[0], kind=AttemptKind.HEDGE, reason=reason, budgeted=True)
 
 
 def note_stray(course: Course, step: Step) -> None:
@@ -124,23 +144,27 @@ class _Race(Generic[A]):
         self._began = course.fleet.now()
         self._first_ended = anyio.Event()
         self._has_rivals = False
-        self._rank = len(rivals.steps)
+        self._steps = list(rivals.steps)
+        self._rank = math.inf
 
     async def start(self, tasks: TaskGroup) -> None:
         """Start the first, and those beside it when their time has come.
 
         When the first ends before, nothing is hedged: where to go after a failure is the order of recovery's care.
         """
-        first, *others = self._rivals.steps
-        tasks.start_soon(self._run, first, tasks.cancel_scope)
+        tasks.start_soon(self._run, self._steps[0], tasks.cancel_scope)
         hedge = self._rivals.hedge
         if hedge is not None:
             with cut_off_after(self._rivals.delay_s):
                 await self._first_ended.wait()
-            if self._first_ended.is_set() or not hedge.budget.spend():
+            if self._first_ended.is_set():
                 return
+            second = self._rivals.later()
+            if second is None or not hedge.budget.spend():
+                return
+            self._steps.append(second)
         self._has_rivals = True
-        for step in others:
+        for step in self._steps[1:]:
             tasks.start_soon(self._run, step, tasks.cancel_scope)
 
     async def _run(self, step: Step, scope: anyio.CancelScope) -> None:
@@ -164,7 +188,7 @@ class _Race(Generic[A]):
         if not answer.accepted:
             self.rejected.append(answer)
             return
-        rank = self._rivals.steps.index(step)
+        rank = self._steps.index(step)
         if self._has_rivals:
             scope.cancel()
         loser: A | None = answer
@@ -174,11 +198,11 @@ class _Race(Generic[A]):
             await self._discard(loser)
 
     def _is_first(self, step: Step) -> bool:
-        return step is self._rivals.steps[0]
+        return step is self._steps[0]
 
     def tell_pace(self) -> None:
         """Count what a first that lost has taken so far: were only its answers counted, its quantile would sink."""
         paces = None if self._rivals.hedge is None else self._rivals.hedge.paces
         if paces is not None and self._rank:
-            now, name = self._course.fleet.now(), self._rivals.steps[0].deployment.name
+            now, name = self._course.fleet.now(), self._steps[0].deployment.name
             paces.observe(name, now - self._began, now, streamed=self._course.request.stream)

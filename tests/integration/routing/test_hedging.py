@@ -9,8 +9,9 @@ from routed import routed
 from side_by_side import HEDGE, Racing, ask_or_read, told
 from unwilling import Unwilling
 
-from asyncrouter import AllAttemptsFailed, PluginContractError, ServerError, hookimpl
+from asyncrouter import AllAttemptsFailed, PluginContractError, Selection, ServerError, hookimpl
 from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
+from asyncrouter.types.ranking import Ranking
 
 
 async def test_a_hedge_wins_when_the_first_is_slow():
@@ -35,6 +36,36 @@ async def test_a_quick_answer_is_not_hedged():
     async with routed({"a": Slow(0.4), "b": Reply()}, hedge=HEDGE) as r:
         await r.ask()
         assert r.called == ["a"]
+
+
+class Lazy:
+    """Selects the first; counts how often the order of the rest is asked for."""
+
+    def __init__(self):
+        self.asked = 0
+
+    @hookimpl
+    async def asyncrouter_select(self, candidates):
+        def order():
+            self.asked += 1
+            return candidates
+
+        return Selection(deployments=Ranking(candidates, 0, order))
+
+
+@pytest.mark.parametrize("hedge", [None, HEDGE])
+async def test_nobody_asks_for_the_order_of_the_rest_while_the_first_answers(hedge):
+    lazy = Lazy()
+    async with routed(Slow(0.4), select=lazy, observed=False, **({"hedge": hedge} if hedge else {})) as r:
+        await r.ask()
+        assert lazy.asked == 0
+
+
+async def test_a_hedge_goes_to_the_next_in_an_order_that_is_made_for_it():
+    lazy = Lazy()
+    async with routed({"a": Slow(9.0), "b": Reply("b")}, select=lazy, observed=False, hedge=HEDGE) as r:
+        assert (await r.ask()).text == "b"
+        assert lazy.asked == 1
 
 
 async def test_a_quick_failure_is_the_recoverys_care():
