@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import anyio
 import attrs
 import pytest
 from asyncrouter_cost import cost
@@ -12,7 +13,7 @@ from asyncrouter_cost.forecast import Forecast
 from asyncrouter_cost.quality import Qualities, presumed_ability
 
 from asyncrouter import hookimpl
-from asyncrouter.testing import Reply, fake_router
+from asyncrouter.testing import FakeProvider, Reply, Slow, fake_router
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.deployments import Deployment, Price
 from asyncrouter.types.request import Request
@@ -223,3 +224,34 @@ async def test_answers_teach_it():
     async with fake_router(long, deployments=tables, select=select, plugins=[Told()]) as router:
         homes = [(await router.generate("hi")).deployment for _ in range(5)]
     assert (homes[0], homes[-1]) == ("large", "small")
+
+
+async def test_what_is_foretold_is_set_aside_for_the_call_too():
+    """Long answers that are foretold: the attempt holds money for one, not for a usual answer."""
+
+    class Told:
+        tokens = 0
+
+        @hookimpl
+        def asyncrouter_estimate(self):
+            return Estimate(complexity=0.5, input_tokens=10, output_tokens=self.tokens, source="told")
+
+    async def ask(tokens):
+        told.tokens = tokens
+        provider.play(Slow(1.0, Reply(usage=Usage(10, tokens))))
+        await router.generate("hi")
+
+    told, provider = Told(), FakeProvider(Reply())
+    tables = {"small": {"price": {"input": 0.0, "output": 1.0}}}
+    select = {"use": "cost", "usd_per_quality": 1.0, "budgets": [{"usd": 100.0, "per": "day"}]}
+    async with fake_router(provider, deployments=tables, select=select, plugins=[told]) as router:
+        for tokens in [100, 4000] * 60:
+            await ask(tokens)
+        (books,) = (one.instance.books for one in router._assembler.instances() if hasattr(one.instance, "books"))
+        (account,) = books._accounts.values()
+        for tokens in (100, 4000):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, tokens)
+                await anyio.sleep(0.5)
+                assert 0.9 * tokens < account._reserved * 1e6 < 1.6 * tokens
+        assert account._reserved == 0.0
