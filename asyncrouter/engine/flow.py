@@ -6,7 +6,7 @@ An iterator and no generator: no cancel scope stays open while the caller's own 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -75,28 +75,29 @@ class Flow:
     def at_once(self) -> Chunk | None:
         """Return the next chunk when it is there already; ``None``: await it, directly after."""
         ready = self._ready
+        attempt = self._attempt
         while not ready:
-            attempt = self._attempt
-            chunk = None if attempt is None else attempt.at_once()
+            if attempt is None or not attempt.may_begin or attempt.ended:
+                return None
+            chunk = attempt.at_once()
             if chunk is None:
                 return None
-            self._show(chunk)
+            self._show((chunk,))
         return ready.popleft()
 
     @property
-    def reads_on(self) -> bool:
-        """Whether the next thing to do is to :meth:`read` on."""
-        return self._attempt is not None and not self._attempt.ended
+    def reading(self) -> OpenAttempt | None:
+        """The attempt that is to be :meth:`read` on; ``None``: there is more to do for the next chunk, await it."""
+        attempt = self._attempt
+        return None if attempt is None or attempt.ended else attempt
 
-    async def read(self) -> Chunk | None:
-        """Return the next chunk of the open attempt, which bounds the wait for it itself.
+    async def read(self, attempt: OpenAttempt) -> Chunk | None:
+        """Return the next chunk of *attempt*, which bounds the wait for it itself.
 
         ``None`` when there is more to do for the next chunk than that: await it.
         """
-        attempt = self._attempt
-        assert attempt is not None  # noqa: S101 - it reads on
         try:
-            chunk = await attempt.next()
+            chunks = await attempt.next()
         except ProviderError as error:
             self._failure = error
             return None
@@ -105,8 +106,8 @@ class Flow:
             if isinstance(error, DeadlineExceeded):
                 raise self._too_late() from None
             raise
-        if chunk is not None:
-            self._show(chunk)
+        if chunks is not None:
+            self._show(chunks)
         return self._ready.popleft() if self._ready else None
 
     def cut(self) -> None:
@@ -136,14 +137,14 @@ class Flow:
             if attempt is None:
                 await self._open()
                 return
-            chunk = None if attempt.ended else await attempt.next()
+            chunks = None if attempt.ended else await attempt.next()
         except ProviderError as error:
             await self._recover(error)
             return
-        if chunk is None:
+        if chunks is None:
             await self._complete(attempt)
         else:
-            self._show(chunk)
+            self._show(chunks)
 
     async def _open(self) -> None:
         """Open the next attempt, or several side by side, and take over the one that is the first to have output."""
@@ -184,20 +185,19 @@ class Flow:
         """Go on with *attempt*, beginning with what it has held back."""
         self._attempt = attempt
         held, attempt.held = attempt.held, []
-        for chunk in held:
-            if not self._output_begun:
-                self._show(chunk)
-                continue
-            rest = without_role(chunk)  # the caller has the beginning of this message already
-            if rest.is_output or rest.finish_reason is not None:
-                self._show(rest)
+        if self._output_begun:  # the caller has the beginning of this message already
+            rests = map(without_role, held)
+            held = [rest for rest in rests if rest.is_output or rest.finish_reason is not None or rest.raw.get("usage")]
+        self._show(held)
         self._output_begun = True
 
-    def _show(self, chunk: Chunk) -> None:
-        """Assemble *chunk* and pass it on, but for the usage that the caller did not ask for."""
-        self._assembler.add(chunk)
-        if self._wants_usage or chunk.raw.get("choices") or chunk.raw.get("usage") is None:
-            self._ready.append(chunk)
+    def _show(self, chunks: Iterable[Chunk]) -> None:
+        """Assemble *chunks* and pass them on, but for the usage that the caller did not ask for."""
+        add, pass_on = self._assembler.add, self._ready.append
+        for chunk in chunks:
+            add(chunk)
+            if self._wants_usage or chunk.raw.get("choices") or chunk.raw.get("usage") is None:
+                pass_on(chunk)
 
     async def _complete(self, attempt: OpenAttempt) -> None:
         """Note the answer; the attempt is closed with success."""

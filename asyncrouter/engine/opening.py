@@ -5,7 +5,7 @@ What comes before the first output is kept with the attempt: it is void when ano
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from types import AsyncGeneratorType, coroutine
 from typing import Any, TypeVar
 
@@ -52,6 +52,7 @@ class OpenAttempt:
     slots: Slots | None
     timeouts: Timeouts
     first_output_by: float
+    deadline: float
     bound: Recurring
     held: list[Chunk] = attrs.field(factory=list)
     has_output: bool = False
@@ -60,6 +61,7 @@ class OpenAttempt:
     waited_s: float = 0.0
     outputs: int = 0
     upstream: Any = None
+    by_reads: bool = False
     may_begin: bool = False
     begun: Awaitable[Chunk | None] | None = None
     """What :meth:`at_once` has begun in vain; :meth:`next` goes on with it."""
@@ -70,26 +72,23 @@ class OpenAttempt:
         Raises :class:`~asyncrouter.types.errors.ProviderError` and :class:`DeadlineExceeded`.
         """
         while not self.has_output:
-            chunk = await self.next()
-            if chunk is None:
+            chunks = await self.next()
+            if chunks is None:
                 if not _is_finished(self.held):
                     raise MalformedResponse("the stream held no answer", deployment=self.step.deployment.name)
                 return
-            self.held.append(chunk)
-            if chunk.is_output:
-                self.has_output = True
-                if not self.is_left:
-                    self.scope.first_output()
+            self.held.extend(chunks)
+            self.has_output = any(chunk.is_output for chunk in chunks)
+        if not self.is_left:
+            self.scope.first_output()
 
     def at_once(self) -> Chunk | None:
         """Return the upstream's next chunk when it is there already; else ``None``.
 
-        Then await :meth:`next` directly after, unless it has ``ended``.
+        Then await :meth:`next` directly after, unless it has ``ended``.  Only where it ``may_begin``.
         Of a network read that held several chunks all but the first are: bounding the wait for each, and a coroutine
         for it, would be a quarter of what they cost.
         """
-        if not self.may_begin or self.ended:
-            return None
         awaited: Any = self.upstream.__anext__()
         try:
             waits_for = awaited.send(None)
@@ -106,33 +105,40 @@ class OpenAttempt:
             self.begun = _rest_of(awaited, waits_for)
         return None
 
-    async def next(self) -> Chunk | None:
-        """Return the upstream's next chunk, awaited within its timeout; ``None`` at its end."""
+    async def next(self) -> Sequence[Chunk] | None:
+        """Return the upstream's next chunk, or several that came together, within the timeout; ``None`` at its end."""
         now = self.course.fleet.now()
         until = now + self.timeouts.idle_s if self.has_output else self.first_output_by
         try:
             upstream = self._opened() if self.upstream is None else self.upstream
             self.ended = True  # an iterator that raises, also when it is cut off, has ended
-            with self.bound.again(min(until, self.course.deadline) - now) as cut:
+            with self.bound.again(min(until, self.deadline) - now) as cut:
                 begun, self.begun = self.begun, None
-                chunk = await (begun or anext(upstream, None))
-                if chunk is None:
+                come: Any = await (begun or anext(upstream, None))
+                if come is None:
                     return None
                 self.ended = False
-                if type(chunk) is not Chunk or chunk.allowances is not None or self.timeouts.min_chunks_per_s:
-                    self._note(chunk, self.course.fleet.now() - now)
-                return chunk
+                chunks: Sequence[Chunk] = come if self.by_reads else (come,)
+                for chunk in chunks:
+                    if type(chunk) is not Chunk or chunk.allowances is not None or self.timeouts.min_chunks_per_s:
+                        self._note(chunk, self.course.fleet.now() - now)
+                return chunks
         except STRANGERS_FAULTS as error:
             if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
                 raise  # a hook's own, or a provider's that has been translated under the hooks
             raise_as_provider(error, self.step.deployment)
         raise self._too_late(cut)
 
-    def _opened(self) -> AsyncIterator[Chunk]:
-        """Open the upstream's stream; the request is sent with its first chunk."""
+    def _opened(self) -> Any:
+        """Open the upstream's stream, by reads or else by chunks; the request is sent with its first."""
         route, deployment = self.step.route, self.step.deployment
-        upstream = self.upstream = route.stream(route.prepared(self.course.request, deployment), deployment)
-        is_generator = type(upstream) is AsyncGeneratorType
+        request = route.prepared(self.course.request, deployment)
+        upstream: Any = route.reads(request, deployment)
+        self.by_reads = upstream is not None
+        if upstream is None:
+            upstream = route.stream(request, deployment)
+        self.upstream = upstream
+        is_generator = type(upstream) is AsyncGeneratorType and not self.by_reads
         self.may_begin = is_generator and self.bound.may_follow and not self.timeouts.min_chunks_per_s
         return upstream
 
@@ -227,7 +233,7 @@ async def open_attempt(course: Course, step: Step) -> OpenAttempt | None:
     timeouts = step.route.group.timeouts
     first_output_by = course.fleet.now() + min(timeouts.first_token_s, timeouts.attempt_s)
     bound = recurring_cut_off(step.route.in_flight.timers)
-    return OpenAttempt(course, step, scope, slots, timeouts, first_output_by, bound)
+    return OpenAttempt(course, step, scope, slots, timeouts, first_output_by, course.deadline, bound)
 
 
 async def within_deadline(course: Course, waiting: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -13,7 +13,7 @@ from asyncrouter.engine.savings import Baselines, baselines_of
 from asyncrouter.hooks.cancelled import STRANGERS_FAULTS, is_own_fault
 from asyncrouter.hooks.pipeline import Pipeline
 from asyncrouter.hooks.specs import AttemptCall
-from asyncrouter.providers.base import Provider
+from asyncrouter.providers.base import Provider, reads_of
 from asyncrouter.state.hedges import SHORTEST_DELAY_S, HedgeBudget, Paces
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import AsyncRouterError, MalformedResponse
@@ -21,6 +21,7 @@ from asyncrouter.types.request import Request
 from asyncrouter.types.response import Chunk, Response
 
 StreamCall = Callable[[Request, Deployment], AsyncIterator[Chunk]]
+ReadsCall = Callable[[Request, Deployment], AsyncIterator[Sequence[Chunk]] | None]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -48,13 +49,15 @@ class Route:
     """See the module.
 
     ``defaults``: for each deployment that has any, the parameters laid under the caller's.  ``in_flight``: the calls
-    under way in the same version of the configuration, of all its routes.  ``baselines``: what costs are compared with.
+    under way in the same version of the configuration, of all its routes.  ``reads``: ``stream`` by network reads, or
+    ``None`` where the provider or the hooks go by chunks.  ``baselines``: what costs are compared with.
     """
 
     group: ModelGroup
     pipeline: Pipeline
     complete: AttemptCall
     stream: StreamCall
+    reads: ReadsCall
     defaults: Mapping[str, Mapping[str, Any]]
     in_flight: InFlight
     hedge: Hedge | None = None
@@ -95,12 +98,19 @@ def make_route(
             chunks = pipeline.around_attempt_stream(_checked(chunks, deployment), request, deployment)
         return chunks
 
+    def reads(request: Request, deployment: Deployment) -> AsyncIterator[Sequence[Chunk]] | None:
+        if pipeline.around_attempt_stream is not None or timeouts.min_chunks_per_s:  # each chunk is looked at
+            return None
+        by_reads = reads_of(providers[deployment.provider])
+        return None if by_reads is None else by_reads(request, deployment, timeouts)
+
     defaults = {one.name: {**group.params, **one.params} for one in group.deployments if group.params or one.params}
     return Route(
         group=group,
         pipeline=pipeline,
         complete=pipeline.around_attempt(complete),
         stream=stream,
+        reads=reads,
         defaults=defaults,
         in_flight=in_flight,
         hedge=hedge,

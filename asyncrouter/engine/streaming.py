@@ -71,7 +71,8 @@ class StreamCall:
                 flow = self._flow
                 if (chunk := flow.at_once()) is not None:
                     return chunk
-                if flow.reads_on and (chunk := await flow.read()) is not None:
+                attempt = flow.reading
+                if attempt is not None and (chunk := await flow.read(attempt)) is not None:
                     return chunk
             with self._reading.again(math.inf):
                 return await self.awaited()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol, runtime_checkable
+import functools
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.request import Request
@@ -19,7 +20,8 @@ class Provider(Protocol):
     :class:`~asyncrouter.types.errors.ProviderError`.  Cancellation passes through and closes what was open.
 
     A provider that never calls another router may say so with ``calls_routers = False``: the retry budgets of routers
-    that are inside of one another need not be joined for it.
+    that are inside of one another need not be joined for it.  One whose chunks come several at a time may offer
+    ``reads`` besides (:data:`Reads`), which is asked in place of ``stream`` where nobody stands between.
     """
 
     async def complete(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> Response:
@@ -42,3 +44,22 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Close what is open; called once, with the router."""
         ...
+
+
+Reads = Callable[[Request, Deployment, Timeouts], AsyncGenerator[Sequence[Chunk], None]]
+"""The chunks of ``stream`` as they came: all that one network read has brought, together, and never none."""
+
+
+def reads_of(provider: Provider) -> Reads | None:
+    """Return the ``reads`` of *provider*, ``None`` where it has none or where its ``stream`` is another's."""
+    if not _belong_together(type(provider)) or "stream" in getattr(provider, "__dict__", ()):
+        return None
+    reads: Reads = provider.reads  # type: ignore[attr-defined]
+    return reads
+
+
+@functools.lru_cache(maxsize=256)
+def _belong_together(kind: type[Any]) -> bool:
+    """Whether the class that *kind* has its ``stream`` from defines ``reads`` too; a subclass may change one alone."""
+    defining = next((one for one in kind.__mro__ if not {"reads", "stream"}.isdisjoint(vars(one))), kind)
+    return {"reads", "stream"} <= vars(defining).keys()

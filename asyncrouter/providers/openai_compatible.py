@@ -140,6 +140,15 @@ class OpenAICompatible:
         the engine, which drops it unless the caller's own ``stream_options`` asked for ``include_usage``.  A whole
         completion sent in place of a stream is yielded as one chunk and the usage.
         """
+        async with contextlib.aclosing(self.reads(request, deployment, timeouts)) as reads:
+            async for chunks in reads:
+                for chunk in chunks:
+                    yield chunk
+
+    async def reads(
+        self, request: Request, deployment: Deployment, timeouts: Timeouts
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Yield what :meth:`stream` yields, all chunks of a network read at once."""
         try:
             sent = self._encoded(request, deployment, stream=True)
             exchange = await (self._transport or self._opened()).post(sent, request, deployment, timeouts.connect_s)
@@ -149,9 +158,11 @@ class OpenAICompatible:
                 reader = self._reader(exchange, request, deployment)
                 allowances = self._allowances(exchange)
                 while (chunks := await reader.read()) is not None:
-                    for chunk in chunks:
-                        yield chunk if allowances is None else attrs.evolve(chunk, allowances=allowances)
+                    if chunks and allowances is not None:
+                        chunks = [attrs.evolve(chunks[0], allowances=allowances), *chunks[1:]]
                         allowances = None
+                    if chunks:
+                        yield chunks
             finally:
                 exchange.close()
         except ProviderError as error:
