@@ -16,7 +16,7 @@ bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import anyio
@@ -27,7 +27,7 @@ from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.onward import next_group
 from asyncrouter.engine.route import FindRoute, Route
-from asyncrouter.engine.slots import Queueing
+from asyncrouter.engine.slots import Queueing, least_crowded
 from asyncrouter.engine.step import Step
 from asyncrouter.engine.unproven import lacks_leave, wait_for_leave
 from asyncrouter.state.fleet import DeploymentState, Fleet
@@ -156,8 +156,8 @@ class Course:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         if step.passed or not (is_aside and self.fleet[name].breaker.passable):  # else a pass may still lead there
             self.tries(name)
-        if remaining := self.remaining():
-            step = attrs.evolve(step, deployment=remaining[0], keys_left=math.inf, same=False, passed=False)
+        if other := least_crowded(self._ready(), self.fleet):
+            step = attrs.evolve(step, deployment=other, keys_left=math.inf, same=False, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await next_group(self, step.route, ends.skipped(step.route)):
             return next_step
@@ -278,7 +278,7 @@ class Course:
         if first is not None and crowded:
             self.trace.notes.append(f"{first.name}: no slot is free")
         if crowded or self._hopeless:
-            first = next(iter(self.remaining(past)), None)
+            first = least_crowded(self._ready(past), self.fleet)
         if selection is None or first is None:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
             return None
@@ -364,21 +364,20 @@ class Course:
 
     # ------------------------------------------------------------------ small questions
 
-    def remaining(self, past: str = "") -> tuple[Deployment, ...]:
-        """Return those of the selection that are ready (*past* counts so), not tried in this round, and not hopeless.
+    def remaining(self) -> tuple[Deployment, ...]:
+        """Return those of the selection that are ready, not tried in this round, and not hopeless.
 
         Those with a free slot come first, then those with the shortest line; otherwise the selection's order stands.
         """
+        return tuple(sorted(self._ready(), key=lambda one: self.fleet[one.name].crowding))
+
+    def _ready(self, past: str = "") -> Iterator[Deployment]:
+        """Yield them in the selection's order, slot or none; *past* counts as ready."""
         now = self.fleet.now()
-        ordered = self._selection.deployments if self._selection else ()
-        ready = [
-            one
-            for one in ordered
-            if one.name not in self._tried
-            and not self.is_hopeless(one)
-            and (one.name == past or self.fleet[one.name].ready_at <= now)
-        ]
-        return tuple(sorted(ready, key=lambda one: self.fleet[one.name].crowding))
+        for one in self._selection.deployments if self._selection else ():
+            is_ready = one.name == past or self.fleet[one.name].ready_at <= now
+            if is_ready and one.name not in self._tried and not self.is_hopeless(one):
+                yield one
 
     def is_hopeless(self, deployment: Deployment) -> bool:
         """Whether this request need not be sent there again: neither waiting nor trying would change the answer."""

@@ -8,19 +8,34 @@ deadline, or until a deployment that was set aside is ready again.  A line that 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import anyio
 
 from asyncrouter.engine.aside import first_ready_at
 from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.slots import Slots
-from asyncrouter.types.deployments import NEVER
+from asyncrouter.types.deployments import NEVER, Deployment
 from asyncrouter.types.trace import AttemptKind
 
 if TYPE_CHECKING:
     from asyncrouter.engine.course import Course
 from asyncrouter.engine.step import Step
+
+
+def least_crowded(ready: Iterable[Deployment], fleet: Fleet) -> Deployment | None:
+    """Return the first of *ready* that has a free slot, without a look at the rest; else that of the shortest line."""
+    found, shortest = None, math.inf
+    for one in ready:
+        crowding = fleet[one.name].crowding
+        if crowding == 0.0:
+            return one
+        if crowding < shortest:
+            found, shortest = one, crowding
+    return found
 
 
 class Queueing:
