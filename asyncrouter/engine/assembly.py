@@ -51,15 +51,16 @@ class Assembler:
     def _note(self, raw: Mapping[str, Any]) -> None:
         """Take note of what *raw* tells besides its choices, and of what one like it has to leave out."""
         top = self._top
-        for key in TOP_LEVEL:
-            if key not in top and raw.get(key) is not None:
-                top[key] = raw[key]
+        untold = (raw.keys() & TOP_LEVEL) - top.keys()
+        if untold:
+            top |= {key: raw[key] for key in TOP_LEVEL if key in untold and raw[key] is not None}
+            untold -= top.keys()
         usage = usage_of(raw)
         if usage is not None:
             self.usage = usage
             top["usage"] = raw["usage"]
         self._fields = frozenset(raw)
-        self._untold = (*[key for key in TOP_LEVEL if key in raw and key not in top], "usage")
+        self._untold = (*untold, "usage")
 
     def _join(self) -> None:
         """Put the texts that have come into the first choice's message."""

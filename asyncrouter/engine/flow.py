@@ -98,6 +98,10 @@ class Flow:
         """
         try:
             chunks = await attempt.next()
+            if chunks is None:
+                await self._complete(attempt)
+                raise StopAsyncIteration
+            self._show(chunks)
         except ProviderError as error:
             self._failure = error
             return None
@@ -106,8 +110,6 @@ class Flow:
             if isinstance(error, DeadlineExceeded):
                 raise self._too_late() from None
             raise
-        if chunks is not None:
-            self._show(chunks)
         return self._ready.popleft() if self._ready else None
 
     def cut(self) -> None:

@@ -11,7 +11,7 @@ import attrs
 
 from asyncrouter.engine.assembly import Assembler
 from asyncrouter.engine.course import Course
-from asyncrouter.engine.cutoff import cut_off_after, recurring_cut_off
+from asyncrouter.engine.cutoff import CutOff, cut_off_after
 from asyncrouter.engine.ending import answered, ended
 from asyncrouter.engine.flow import Flow
 from asyncrouter.engine.inflight import CLOSED
@@ -38,7 +38,7 @@ class StreamCall:
         self._wrapped = None if around is None else around(self._flow, request)
         self._seen = Assembler()
         self.first: Chunk | None = None
-        self._reading = recurring_cut_off()
+        self._reading: CutOff | None = None
         self._in_flight = route.in_flight
         self._ended = False
         self.is_over = False
@@ -74,7 +74,7 @@ class StreamCall:
                 attempt = flow.reading
                 if attempt is not None and (chunk := await flow.read(attempt)) is not None:
                     return chunk
-            with self._reading.again(math.inf):
+            with cut_off_after(math.inf) as self._reading:
                 return await self.awaited()
             raise RouterClosed(CLOSED)
         except StopAsyncIteration:
@@ -96,11 +96,12 @@ class StreamCall:
     @property
     def is_read(self) -> bool:
         """Whether somebody waits for a chunk."""
-        return self._reading.is_entered or self._flow.is_read
+        return (self._reading is not None and self._reading.is_entered) or self._flow.is_read
 
     def cut(self) -> None:
         """End the call, whether it awaits the upstream or its reader."""
-        self._reading.cut()
+        if self._reading is not None:
+            self._reading.cut()
         self._flow.cut()
 
     async def aclose(self) -> None:
