@@ -194,7 +194,7 @@ async def test_c04_of_a_slow_reader_no_more_is_buffered_than_the_sockets_hold(wa
             for _ in range(300):
                 await anext(stream)
             await standstill(flood)
-            assert stood_at < flood.sent <= stood_at + 310, "it is read only as fast as the reader reads"
+            assert stood_at < flood.sent <= stood_at + 400, "as fast as the reader reads; a socket's buffers may grow"
         await f.server.requests[0].disconnected.wait()
         assert f.router.metrics().deployments["a"].breaker == "closed"
 
