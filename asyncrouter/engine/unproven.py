@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncrouter.engine import extras
+from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.step import Step
 from asyncrouter.state.breaker import Breaker
 from asyncrouter.types.metrics import BreakerState
@@ -98,8 +99,9 @@ def lacks_leave(course: Course, step: Step) -> bool:
 async def wait_for_leave(course: Course, step: Step, *, others: bool) -> bool:
     """Wait until the budget is no longer what keeps *step* from beginning; ``False`` when that is no use.
 
-    There is news to come while others are at that deployment which has not failed lately.  Without any, the budget's
-    own time is waited for where that fits the deadline and no *others* could be asked meanwhile.
+    There is news to come while others are at that deployment which has not failed lately: its first word wakes who
+    waits for it.  Without any, the budget's own time is waited for where that fits the deadline and no *others* could
+    be asked meanwhile.
     """
     state, look_s = course.fleet[step.deployment.name], FIRST_LOOK_S
     extras.note(course, KEPT_BACK if _is_kept(course, state.breaker, course.fleet.now()) else extras.EXHAUSTED)
@@ -107,7 +109,12 @@ async def wait_for_leave(course: Course, step: Step, *, others: bool) -> bool:
         is_news_coming = not step.budgeted and state.in_flight > 0 and not state.breaker.is_failing
         if not is_news_coming and (others or course.fleet.now() + extras.wait_s(course) >= course.deadline):
             return False
-        await anyio.sleep(look_s)
-        course.trace.waited_s += look_s
+        since = course.fleet.now()
+        if is_news_coming:
+            with cut_off_after(look_s):
+                await state.word().wait()
+        else:
+            await anyio.sleep(look_s)
+        course.trace.waited_s += course.fleet.now() - since
         look_s = min(2 * look_s, LONGEST_LOOK_S)
     return True

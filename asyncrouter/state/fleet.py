@@ -29,8 +29,8 @@ from asyncrouter.types.metrics import DeploymentMetrics, Metrics
 class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
-    __slots__ = ("_away", "_clock", "_watchers", "breaker", "cooldown_until", "deployment", "in_flight", "latency_s",
-                 "limits", "output_tokens", "silence", "slots", "tally")  # fmt: skip
+    __slots__ = ("_away", "_clock", "_watchers", "_word", "breaker", "cooldown_until", "deployment", "in_flight",
+                 "latency_s", "limits", "output_tokens", "silence", "slots", "tally")  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class DeploymentState:
         self.latency_s: float | None = None
         self.output_tokens: float | None = None
         self.silence = Silence()
+        self._word: anyio.Event | None = None
         self.tally = Tally()
         self.limits = self._limits_of(deployment, clock.now())
         self.slots = _slots(deployment, None)
@@ -158,6 +159,18 @@ class DeploymentState:
         self.breaker.spoke_at = now
         self.silence.broken(now)
         self._tell()
+        if self._word is not None:
+            self._tell_word(self._word)
+
+    def word(self) -> anyio.Event:
+        """Return the event that is set with its next answer or first output: what waits to hear if it is well."""
+        if self._word is None:
+            self._word = anyio.Event()
+        return self._word
+
+    def _tell_word(self, word: anyio.Event) -> None:
+        self._word = None
+        word.set()
 
     def ended(self) -> None:
         """Count one call less in flight."""
@@ -171,6 +184,8 @@ class DeploymentState:
         self.tally.latency.observe(latency_s)
         if self._watchers:
             self._tell()
+        if self._word is not None:
+            self._tell_word(self._word)
 
     def produced(self, output_tokens: int) -> None:
         """Count the length of an answer."""

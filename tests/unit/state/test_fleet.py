@@ -9,6 +9,7 @@ import pytest
 
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.testing import run_virtual
 from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import BreakerSettings, Deployment, DeploymentView, FleetView, Limits
 from asyncrouter.types.metrics import AgentMetrics, BreakerState, DeploymentMetrics, Metrics
@@ -110,6 +111,23 @@ def test_metrics_hold_every_count(clock):
     assert [getattr(found, name) for name in names] == list(range(1, len(names) + 1))
     assert (found.in_flight, found.breaker) == (12, BreakerState.OPEN)
     assert found.latency_s.p50 == pytest.approx(2.0, rel=0.06)
+
+
+def test_its_first_word_is_told_once_to_all_that_wait_for_it(clock):
+    async def main():
+        state = state_of(clock)
+        state.silence.began(100.0)
+        state.silence.began(100.0)
+        word = state.word()
+        assert state.word() is word
+        state.spoke(101.0)
+        assert word.is_set()
+        later = state.word()
+        assert not later.is_set()
+        state.answered(1.0)
+        assert later.is_set()
+
+    run_virtual(main)
 
 
 # ------------------------------------------------------------------ the fleet
