@@ -33,8 +33,8 @@ class ByNumber:
 
     def __call__(self, candidates: Candidates, state: FleetView) -> Ranking:
         """Return *candidates* in order; of many only the first, the rest when it is asked for."""
-        watch: Any = getattr(state, "watch", None)
-        if len(candidates) <= FEW or watch is None:
+        watch: Any = None if len(candidates) <= FEW else getattr(state, "watch", None)
+        if watch is None:
             number = self._number
             numbers = [number(state[one.name]) for one in candidates]
             return Ranking(candidates, numbers.index(min(numbers)), partial(in_order, candidates, numbers))

@@ -62,7 +62,8 @@ def input_tokens(request: Request) -> int:
 
 def most_input_tokens(request: Request) -> float:
     """Return a bound that :func:`input_tokens` cannot exceed, without looking at any character."""
-    return _total(request.messages, _most_text_tokens) + TOOL_TOKENS * tool_count(request) + 1
+    most = _total(request.messages, _most_text_tokens) + 1
+    return most + TOOL_TOKENS * tool_count(request) if request.params else most
 
 
 def tool_count(request: Request) -> int:
@@ -106,7 +107,7 @@ def _total(messages: Iterable[Any], measure: Measure) -> float:
         elif isinstance(content, (list, tuple)):
             total += _parts_total(content, measure)
         calls = message.get("tool_calls")
-        if isinstance(calls, (list, tuple)):
+        if calls and isinstance(calls, (list, tuple)):
             total += sum(_call_total(call, measure) for call in calls)
     return total
 

@@ -30,7 +30,7 @@ class ContextWindowFilter:
         if not windows:
             return None
         smallest = windows[0]
-        output = requested_output_tokens(request) or 0
+        output = (requested_output_tokens(request) or 0) if request.params else 0
         if most_input_tokens(request) + output <= smallest:
             return None
         needed = input_tokens(request) + output

@@ -73,8 +73,8 @@ def _expected_latency(view: DeploymentView) -> float:
 
 def _latency_reason(deployment: Deployment, state: FleetView) -> str:
     view = state[deployment.name]
-    if view.latency_s is None:
+    latency_s, silent_s = view.latency_s, view.silent_s
+    if latency_s is None:
         return "latency not yet known"
-    if view.silent_s > view.latency_s:
-        return f"latency {view.latency_s:.3g} s, silent for {view.silent_s:.3g} s"
-    return f"latency {view.latency_s:.3g} s"
+    told = f"latency {latency_s:.3g} s"
+    return f"{told}, silent for {silent_s:.3g} s" if silent_s > latency_s else told
