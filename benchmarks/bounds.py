@@ -1,4 +1,4 @@
-"""What a bound in time around an await costs: ours, kept or with its own timer, a call's two, asyncio's and anyio's.
+"""What a bound in time around an await costs: our own, in its four forms, asyncio's and anyio's.
 
 Rounds take turns.  Run it as ``python benchmarks/bounds.py [--rounds N]``.
 """
@@ -13,7 +13,7 @@ import time
 import anyio
 
 from asyncrouter.engine.bounds import bounds_of
-from asyncrouter.engine.cutoff import cut_off_after
+from asyncrouter.engine.cutoff import cut_off_after, recurring_cut_off
 from asyncrouter.engine.timers import Timers
 
 CALLS = 5000
@@ -30,6 +30,16 @@ async def kept() -> None:
     for _ in range(CALLS):
         with cut_off_after(60.0, timers=timers):
             pass
+    timers.close()
+
+
+async def one_for_all() -> None:
+    timers = Timers()
+    bound = recurring_cut_off(timers)
+    for _ in range(CALLS):
+        with bound.again(60.0):
+            pass
+    bound.close()
     timers.close()
 
 
@@ -63,6 +73,7 @@ async def anyios() -> None:
 async def main(rounds: int) -> None:
     contestants = {
         "kept until it is near": kept,
+        "one for all waits": one_for_all,
         "both of a call": of_a_call,
         "timer of its own": ours,
         "asyncio.timeout": asyncios,
