@@ -107,7 +107,7 @@ def _total(messages: Iterable[Any], measure: Measure) -> float:
         elif isinstance(content, (list, tuple)):
             total += _parts_total(content, measure)
         calls = message.get("tool_calls")
-        if calls and isinstance(calls, (list, tuple)):
+        if calls is not None and isinstance(calls, (list, tuple)):
             total += sum(_call_total(call, measure) for call in calls)
     return total
 
