@@ -4,8 +4,13 @@ Every call is a row of a file of outcomes (a prompt, its category, how well each
 selector sees the prompt and learns only how well the model that it chose has answered.  Kinds of prompts are "named"
 (the row's category comes as metadata) or "found" (only the text).  After the calls of the first part the best model
 falls to the level of the worst one, or the two change places.  Run it as ``python benchmarks/adaptive.py FILE...
-[--calls N] [--after N] [--change fall|swap] [--seeds N] [--kinds named;found] [--cost SHARE] [--regret SHARE] [--json]
-[--plot F.png]``; it needs ``asyncrouter[lab]`` and ``asyncrouter-adaptive``.
+[--calls N] [--after N] [--change fall|swap] [--seeds N] [--kinds named;found] [--cost SHARE] [--regret SHARE]
+[--estimate NAME_OR_MODEL | --learn N] [--others FILE...] [--bound] [--json] [--plot F.png]``; it needs
+``asyncrouter[lab]`` and ``asyncrouter-adaptive``, and for what learns ``asyncrouter-semantic``.
+
+With ``--learn N`` the estimator is one that has learned from the ``--others`` and from N rows of the file, drawn by
+lot: those rows are then no calls.  ``--bound`` tells instead what share of the gap choosing by a classifier of the text
+reaches that was trained on all other rows, with every model's score on each of them known.
 
 Two measures, both of the gap between the best fixed model (0) and the best model of each category (1), by the mean
 scores over all rows: what the selector *knows*, when its expectation chooses, over rows that it was never given; and
@@ -21,11 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adaptive_estimators import bound, learned
 from adaptive_report import document, plot, table
 from adaptive_simulation import Plan, Trial, World, play
 from rich.console import Console
 from rich.progress import track
 
+from asyncrouter.lab.estimates import find_estimator
 from asyncrouter.lab.outcomes import load
 
 SEEDS = 10
@@ -45,16 +52,31 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--regret", type=float, default=1.0, help="the guard's option, the best fixed model being the incumbent"
     )
+    parser.add_argument("--estimate", default="heuristic", metavar="NAME_OR_MODEL", help="whose estimates it gets")
+    parser.add_argument("--learn", type=int, metavar="N", help="train the estimator on N rows of the file")
+    parser.add_argument("--others", nargs="*", default=[], type=Path, metavar="FILE", help="and on these files")
+    parser.add_argument("--bound", action="store_true", help="what a classifier of the text would reach")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="F.png")
     return parser.parse_args(arguments)
 
 
+def world(path: Path, options: argparse.Namespace) -> World:
+    table, estimator = load(path), find_estimator(options.estimate)
+    if options.learn is not None:
+        table, estimator = learned(table, options.learn, [load(other) for other in options.others])
+    return World.of(table, path.stem, options.cost, estimator)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
+    if options.bound:
+        for path in options.files:
+            print(f"{path.stem}: {bound(load(path)):.3f} of the gap")
+        return 0
     trials: list[Trial] = []
     runs = [(path, kinds) for path in options.files for kinds in options.kinds.split(";")]
-    worlds = {path: World.of(load(path), path.stem, options.cost) for path in options.files}
+    worlds = {path: world(path, options) for path in options.files}
     plays = [(path, kinds, seed) for path, kinds in runs for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)]
     plan = Plan(calls=options.calls, after=options.after, change=options.change, options={"regret": options.regret})
     console = Console(stderr=True)

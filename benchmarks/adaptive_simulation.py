@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 from asyncrouter_adaptive import AdaptiveSelector
 
+from asyncrouter.lab.estimates import NamedEstimator
 from asyncrouter.lab.outcomes import Outcomes
-from asyncrouter.strategies.estimators.heuristic import HeuristicEstimator
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.events import RequestFinished
@@ -46,10 +46,11 @@ class World:
     shares: np.ndarray
 
     @classmethod
-    def of(cls, outcomes: Outcomes, name: str, cost: float) -> World:
+    def of(cls, outcomes: Outcomes, name: str, cost: float, estimator: NamedEstimator) -> World:
         """Return the world of *outcomes*: the models whose scores are all known.
 
-        *cost*: what the mean call of the dearest model is worth, in points of quality.
+        *cost*: what the mean call of the dearest model is worth, in points of quality.  *estimator*: whose estimates
+        the selector gets.
         """
         known = np.flatnonzero(~np.isnan(outcomes.scores).any(axis=0))
         pair = {outcomes.strong, outcomes.weak} & {"strong", "weak"} if len(known) > 2 else set()
@@ -67,13 +68,12 @@ class World:
         requests = tuple(Request(messages=[{"role": "user", "content": text}]) for text in outcomes.prompts)
         named = tuple(attrs.evolve(request, metadata={"kind": str(group)})
                       for request, group in zip(requests, outcomes.groups, strict=True))  # fmt: skip
-        estimate = HeuristicEstimator().asyncrouter_estimate
         return cls(
             name=name,
             models=tuple(outcomes.models[one] for one in known),
             requests=requests,
             named=named,
-            estimates=tuple(estimate(request) for request in requests),
+            estimates=tuple(estimator.estimates(outcomes.prompts)),
             scores=scores,
             costs=costs,
             price_weight=weight,
@@ -191,7 +191,7 @@ def known_share(
     """Return the share of the gap that the expectations of *selector* reach on *rows*."""
     learner = selector.store.learner("")
     chosen = [
-        int(learner.model.scores(learner.features.of(requests[row], world.estimates[row]), world.models)[0].argmax())
+        int(np.argmax(learner.model.scores(learner.features.of(requests[row], world.estimates[row]), world.models)[0]))
         for row in rows
     ]
     of_kind = means[world.category[rows]]

@@ -20,6 +20,7 @@ CONTINUED = "--learn-from others+own --folds 2 --own-labels 1500"
 BOTH = "--learn-from own --learn-from others"
 PLOT = "curves.png"
 HALVED = "routellm_mmlu.parquet routellm_gsm8k.parquet"
+MANY = "llmrouter_9models.parquet routellm_mmlu.parquet"
 ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18models.parquet"
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
@@ -30,6 +31,7 @@ COMMANDS = {
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",
     "continued": f"lab eval --replicates 200 {HALVED} --trainer semantic {CONTINUED}",
     "labels": f"lab eval {HALVED} --trainer semantic --learn-from own --folds 2 {LIMITS}",
+    "selectors": f"lab eval --replicates 200 {MANY} --selector round_robin --selector adaptive",
     "floor-mmlu": "lab calibrate routellm_mmlu.parquet --quality 0.76 --check 1000 --check-rows 500",
     "floor-gsm8k": "lab calibrate routellm_gsm8k.parquet --quality 0.78 --check 1000 --check-rows 500",
 }

@@ -63,13 +63,17 @@ class NamedEstimator:
 
         Raises :class:`~asyncrouter.types.errors.PluginError` when it fails.
         """
-        answers = asyncio.run(_answers(self.instance, self.name, prompts, _group(models)))
+        answers = self.estimates(prompts, models)
         qualities = [[one.qualities.get(model, np.nan) for model in models] for one in answers]
         return Estimates(
             np.array([one.complexity for one in answers], dtype=float),
             np.array(qualities, dtype=float).reshape(len(answers), len(models)),
             np.array([one.output_tokens for one in answers], dtype=float),
         )
+
+    def estimates(self, prompts: Sequence[str], models: Sequence[str] = ()) -> list[Estimate]:
+        """Return its estimate of each of *prompts*; otherwise as :meth:`ask`."""
+        return asyncio.run(_answers(self.instance, self.name, prompts, _group(models)))
 
 
 def estimate_spec(name: str) -> StrategySpec:

@@ -105,6 +105,16 @@ def test_the_learning_curve_is_that_of_the_results():
         assert figures == [results[outcomes, name][0] for name in names]
 
 
+def test_the_selectors_are_those_of_the_results():
+    lines = (RESULTS / "selectors.txt").read_text(encoding="utf-8").replace("[", "(").replace("]", ")").splitlines()
+    printed = {tuple(cells[:2]): cells[2:] for cells in (re.split(r"\s{2,}", line) for line in lines) if len(cells) > 8}
+    rows = rows_under("### While it serves")
+    assert len(rows) == 4
+    for outcomes, selector, *figures in rows:
+        (found,) = [cells for (file, name), cells in printed.items() if outcomes in file and selector in name]
+        assert figures == [found[place] for place in (5, 6, 7, 0, 3)]
+
+
 def test_the_promises_are_those_of_the_results():
     for outcomes, quality, broken, unproven, share, needed in rows_under("## What a promise costs"):
         text = (RESULTS / f"floor-{outcomes}.txt").read_text(encoding="utf-8").replace("[", "(").replace("]", ")")
@@ -129,6 +139,7 @@ def test_each_result_tells_the_command_that_made_it():
         "labels",
         "continued",
         "curves",
+        "selectors",
         "floor-mmlu",
         "floor-gsm8k",
     ):

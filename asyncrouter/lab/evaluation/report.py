@@ -35,7 +35,8 @@ def document(evaluated: Sequence[Evaluated], resampling: Resampling) -> Document
         "files": [_file(one) for one in evaluated],
     }
     if len(evaluated) > 1:
-        told["macro"] = {name: figures(mean_of([one.measures[name] for one in evaluated])) for name in names}
+        means = {name: figures(mean_of([one.measures[name] for one in evaluated])) for name in names}
+        told["macro"] = {name: mean for name, mean in means.items() if mean}
         rows = [one.rows for one in evaluated]
         told["pooled"] = {name: figures(measure_pair(rows, name, resampling)) for name in rows[0].scores}
     return told

@@ -31,7 +31,7 @@ def test_it_goes_on_where_it_ended(tmp_path):
     file = str(tmp_path / "learned.json")
     first = AdaptiveSelector(state=file)
     run_virtual(calls, first)
-    assert json.loads((tmp_path / "learned.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "learned.json").read_text())["version"] == 2
     second = AdaptiveSelector(state=file)
     run_virtual(calls, second, 0)
     one, other = learner(first), learner(second)
@@ -93,16 +93,28 @@ def damage(content, what):
     state = content["learners"][""]
     if what == "a number that is none":
         state["model"]["sums"]["data"] = "AAAAAAAA+H8="
+    elif what == "a count that is none":
+        state["model"]["pulls"][0] = float("nan")
+    elif what == "a count too few":
+        state["model"]["rewards"].pop()
     elif what == "an array too short":
         state["model"]["sums"]["shape"][0] += 1
     elif what == "a part that is missing":
         del state["guard"]
     elif what == "a later version":
-        content["version"] = 2
+        content["version"] = 3
 
 
 @pytest.mark.parametrize(
-    "what", ["a number that is none", "an array too short", "a part that is missing", "a later version"]
+    "what",
+    [
+        "a number that is none",
+        "a count that is none",
+        "a count too few",
+        "an array too short",
+        "a part that is missing",
+        "a later version",
+    ],
 )
 def test_damage_inside_is_found(tmp_path, what):
     file = tmp_path / "learned.json"
@@ -110,7 +122,7 @@ def test_damage_inside_is_found(tmp_path, what):
     content = json.loads(file.read_text())
     damage(content, what)
     file.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="is of version 2" if what == "a later version" else "is damaged"):
+    with pytest.raises(ConfigError, match="is of version 3" if what == "a later version" else "is damaged"):
         run_virtual(calls, AdaptiveSelector(state=str(file)))
 
 

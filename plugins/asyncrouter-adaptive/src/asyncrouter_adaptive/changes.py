@@ -5,6 +5,7 @@ In bandits: Liu, Lee and Shroff 2018, "A change-detection based framework for pi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ ALARM = 10.0
 million outcomes of a deployment (Siegmund's approximation, 1985), and a fall of 0.4 is found in about 40."""
 LEARNED_FROM = 60
 """Outcomes of a deployment before its expectation can be held against it."""
+
+SPAN = 250.0
+"""Outcomes of all deployments after which one counts a third for how fresh knowledge is."""
+FRESH = 10.0
+"""So many of these a deployment needs to be known as it is now: one that gets 4 % of the calls has them."""
 
 
 class Changes:
@@ -38,3 +44,30 @@ class Changes:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what was dumped."""
         self._sums = {str(name): (float(down), float(up)) for name, (down, up) in state.items()}
+
+
+class Freshness:
+    """How many of the last outcomes were those of each deployment: old ones fade within :data:`SPAN`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[float, int]] = {}
+
+    def note(self, name: str, now: int) -> None:
+        """Count an outcome of *name*, the router's number *now*."""
+        self._counts[name] = (self._count(name, now) + 1.0, now)
+
+    def is_stale(self, name: str, now: int) -> bool:
+        """Whether *name* has hardly been asked of late, so that nobody would have noticed that it has changed."""
+        return self._count(name, now) < FRESH
+
+    def _count(self, name: str, now: int) -> float:
+        count, at = self._counts.get(name, (0.0, now))
+        return count * math.exp((at - now) / SPAN)
+
+    def dump(self) -> dict[str, Any]:
+        """Return what :meth:`load` takes."""
+        return {name: list(count) for name, count in self._counts.items()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up what was dumped."""
+        self._counts = {str(name): (float(count), int(at)) for name, (count, at) in state.items()}

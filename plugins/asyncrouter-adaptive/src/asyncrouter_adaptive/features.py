@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,15 @@ DENSE = 5
 """The intercept, complexity, length, tools and an asked-for format."""
 MOST_LABELS = 24
 """Different labels (kinds that callers name, agents) that get a feature of their own; later ones get none."""
-POINTS = 8
-"""Slots that the names of an estimator's contributions are hashed to."""
-PROJECTED = 16
-"""Numbers that an estimator's own features are projected to, at random and always alike (Johnson and Lindenstrauss)."""
+CONTEXT = shape.SIZE
+"""Numbers that tell kinds apart where the caller does not: what the estimator saw, else the shape of the text."""
 TEXT_SCALE = 0.3
-"""Of the features of the text beside those of labels: how well deployments do varies by so much less with them."""
-SIZE = DENSE + MOST_LABELS + shape.SIZE + POINTS + PROJECTED
+"""Of the shape of the text beside labels: how well deployments do varies by so much less with it."""
+VECTOR_LENGTH = 0.6
+"""Of an estimator's vector that does not begin with the shares of kinds."""
+ALL_SHARES = 0.999
+"""What shares of kinds add up to at least."""
+SIZE = DENSE + MOST_LABELS + CONTEXT
 
 
 class Features:
@@ -36,7 +37,6 @@ class Features:
     def __init__(self, tag: str) -> None:
         self._tag = tag
         self._labels: dict[str, int] = {}
-        self._projection: Vector = np.zeros((PROJECTED, 0))
 
     def of(self, request: Request, estimate: Estimate) -> Vector:
         """Return what is seen of *request*.  Where the caller names its kind, that stands for its text."""
@@ -54,7 +54,8 @@ class Features:
         if isinstance(named, (str, int)):
             self._mark(x, f"kind {named}")
         else:
-            x[DENSE + MOST_LABELS :] = self._of_text(request, estimate)
+            context = _kinds(estimate.features) or _other(estimate.features) or _shape(request)
+            x[DENSE + MOST_LABELS : DENSE + MOST_LABELS + len(context)] = context
         return x
 
     def _mark(self, x: Vector, label: str) -> None:
@@ -63,25 +64,6 @@ class Features:
             place = self._labels[label] = len(self._labels)
         if place is not None:
             x[DENSE + place] = 1.0
-
-    def _of_text(self, request: Request, estimate: Estimate) -> Vector:
-        text = np.zeros(shape.SIZE + POINTS + PROJECTED)
-        text[: shape.SIZE] = shape.shape_of(shape.last_text(request))
-        text[: shape.SIZE] -= 0.5
-        for points, name in estimate.contributions:
-            text[shape.SIZE + crc32(name.encode(errors="replace")) % POINTS] += points
-        if len(estimate.features):
-            text[-PROJECTED:] = self._projected(np.asarray(estimate.features, dtype=np.float64))
-        return text * TEXT_SCALE
-
-    def _projected(self, features: Vector) -> Vector:
-        """Return *features* at the length 2, in fewer dimensions."""
-        if self._projection.shape[1] != len(features):
-            signs = np.random.default_rng(len(features)).integers(0, 2, (PROJECTED, len(features)))
-            self._projection = (2.0 * signs - 1.0) / math.sqrt(PROJECTED)
-        length = float(np.sqrt(features @ features))
-        projected: Vector = self._projection @ features * (2.0 / length if 0 < length < math.inf else 0.0)
-        return projected
 
     def dump(self) -> dict[str, Any]:
         """Return what :meth:`load` takes."""
@@ -93,3 +75,29 @@ class Features:
         if len(labels) > MOST_LABELS:
             raise ValueError("more labels than there is room for")
         self._labels = labels
+
+
+def _shape(request: Request) -> list[float]:
+    return [(one - 0.5) * TEXT_SCALE for one in shape.shape_of(shape.last_text(request))]
+
+
+def _kinds(features: Sequence[float]) -> list[float]:
+    """Return the shares of kinds that an estimator's vector begins with; none where it begins with something else.
+
+    What comes after them only disturbs: with it the regression follows single prompts, and tells kinds worse.
+    """
+    first, total = [float(one) for one in features[:CONTEXT]], 0.0
+    for count, one in enumerate(first, start=1):
+        total += one
+        if one < 0.0 or total > 1.0 / ALL_SHARES:
+            return []
+        if total >= ALL_SHARES:
+            return first[:count]
+    return []
+
+
+def _other(features: Sequence[float]) -> list[float]:
+    """Return the beginning of a vector at one length; nothing where it tells nothing."""
+    first = [float(one) for one in features[:CONTEXT]]
+    length = math.sqrt(sum([one * one for one in first]))
+    return [one * VECTOR_LENGTH / length for one in first] if 0.0 < length < math.inf else []

@@ -11,11 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Vector = NDArray[np.floating]
-
 SURE = 2.0
 """Standard deviations under the expectation that a choice is sure to bring, about."""
 
@@ -37,10 +32,11 @@ class Guard:
         """Return what is demanded of a call for which the incumbent is expected to bring *expected*."""
         return expected - self._regret * abs(expected)
 
-    def permits(self, means: Vector, deviations: Vector, expected: float) -> NDArray[np.bool_]:
-        """Return which choices of these expected rewards may be made where the incumbent's is *expected*."""
-        sure = np.minimum(means - SURE * deviations, expected)
-        return (self._surplus + sure >= self.floor(expected)) | (self._regret >= 1.0)
+    def permits(self, mean: float, deviation: float, expected: float) -> bool:
+        """Whether a choice of this expected reward may be made where the incumbent's is *expected*."""
+        if self._regret >= 1.0:
+            return True
+        return self._surplus + min(mean - SURE * deviation, expected) >= self.floor(expected)
 
     def stake(self, mean: float, deviation: float, expected: float) -> float:
         """Return what the choice adds to the ledger until its reward is known: at worst, about."""

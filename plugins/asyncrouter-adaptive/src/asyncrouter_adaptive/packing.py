@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,3 +24,11 @@ def unpacked(value: Mapping[str, Any]) -> NDArray[np.floating]:
     if len(array) != math.prod(shape) or not np.isfinite(array).all():
         raise ValueError("an array of the state is damaged")
     return array.reshape(shape).astype(np.float64)
+
+
+def numbers(value: Iterable[Any]) -> list[float]:
+    """Return *value* as numbers; raise ``ValueError`` or ``TypeError`` when one is none, or not finite."""
+    found = [float(one) for one in value]
+    if not all(map(math.isfinite, found)):
+        raise ValueError("a number of the state is damaged")
+    return found

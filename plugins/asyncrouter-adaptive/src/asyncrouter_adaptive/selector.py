@@ -29,7 +29,7 @@ OPTIONS_OF_LEARNERS = ("tag", "window", "explore", "epsilon", "regret", "incumbe
 class AdaptiveSelector:
     """Learns from outcomes which deployment serves which kind of prompt, and keeps on exploring a little.
 
-    ``tag``: the key in a call's metadata that names its kind; calls without it are told apart by their text.
+    ``tag``: the key in a call's metadata that names its kind; others are told apart by the estimator, or by their text.
     ``price_weight``: what a US dollar is worth, in points of quality, 0 or more.
     ``window``: outcomes that count, about, 100 or more; the older ones count less.  ``explore``: outcomes after which
     exploring has become rarer, 1 or more.  ``epsilon``: the share of calls (0 to 1) that goes to any ready candidate,
