@@ -22,6 +22,8 @@ PLOT = "curves.png"
 HALVED = "routellm_mmlu.parquet routellm_gsm8k.parquet"
 MANY = "llmrouter_9models.parquet routellm_mmlu.parquet"
 ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18models.parquet"
+DRAWS = range(1, 6)
+"""Seeds of further draws of folds and labels."""
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
     "in-source": f"lab eval --replicates 200 {LARGE} --trainer semantic --learn-from own",
@@ -30,6 +32,10 @@ COMMANDS = {
     "transfer": f"lab eval --replicates 200 {PAIRS} --trainer semantic --learn-from others",
     "together": f"lab eval --replicates 200 {ALL} --trainer semantic --learn-from together",
     "continued": f"lab eval --replicates 200 {HALVED} --trainer semantic {CONTINUED}",
+    **{
+        f"continued-{seed}": f"lab eval --replicates 200 --seed {seed} {HALVED} --trainer semantic {CONTINUED}"
+        for seed in DRAWS
+    },
     "labels": f"lab eval {HALVED} --trainer semantic --learn-from own --folds 2 {LIMITS}",
     "selectors": f"lab eval --replicates 200 {MANY} --selector round_robin --selector adaptive",
     "floor-mmlu": "lab calibrate routellm_mmlu.parquet --quality 0.76 --check 1000 --check-rows 500",

@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 
 from asyncrouter.lab.estimates import Estimates, NamedEstimator, trained_estimator
-from asyncrouter.lab.evaluation.folds import folds, some, without_prompts_of
+from asyncrouter.lab.evaluation.folds import folds, folds_together, some, without_prompts_of
 from asyncrouter.lab.outcomes.files import Progress, ignored
 from asyncrouter.lab.outcomes.table import Indices, Outcomes, concat
 from asyncrouter.lab.training import NO_PRIOR, NamedTrainer
@@ -76,7 +76,7 @@ def run_trial(
     """
     if trial.learn_from in {"others", "others+own"} and len(tables) == 1:
         raise ConfigError(f"learning from {trial.learn_from}: give two files or more")
-    splits = [folds(table, trial.folds, trial.seed, by_group=trial.by_group) for table in tables]
+    splits = _splits(trial, tables)
     for table, split in zip(tables, splits, strict=True):
         if trial.learn_from != "others" and len(np.unique(split)) < trial.folds:
             what = "groups" if trial.by_group else "prompts"
@@ -91,6 +91,12 @@ def run_trial(
                 said[file].add(model, tables[file], rows)
             progress(done / len(steps))
     return said
+
+
+def _splits(trial: Trial, tables: Sequence[Outcomes]) -> list[Indices]:
+    if trial.learn_from == "together":  # a prompt of two files is tested in both at once, so that neither lacks rows
+        return folds_together(tables, trial.folds, trial.seed, by_group=trial.by_group)
+    return [folds(table, trial.folds, trial.seed, by_group=trial.by_group) for table in tables]
 
 
 @attrs.define

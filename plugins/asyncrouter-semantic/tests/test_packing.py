@@ -45,8 +45,8 @@ def test_a_part_comes_back_from_within():
         (b"{}", "no model of the semantic estimator"),
         (b"99 10\nxxxx", "version 99"),
         (packed(PACK)[:-4], "damaged"),
-        (b"1 3\n" + zlib.compress(b"abcd"), "length"),
-        (b"1 999999999999\n" + zlib.compress(b"abcd"), "claims"),
+        (f"{VERSION} 3\n".encode() + zlib.compress(b"abcd"), "length"),
+        (f"{VERSION} 999999999999\n".encode() + zlib.compress(b"abcd"), "claims"),
         (body(b"not json"), "damaged"),
         (body(b'{"facts": {}, "arrays": [["a", "|O", [1]]]}', b"12345678"), "damaged"),
         (body(b'{"facts": {}, "arrays": [["a", "<f4", [9]]]}', b"1234"), "cut off"),
@@ -82,7 +82,7 @@ def test_a_model_that_lacks_something_is_refused(content):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("linear_weight", None), ("offset", float("nan")), ("spread", 0.0), ("centre", "1"), ("prior_weight", True)],
+    [("forest_weight", None), ("centre", float("nan")), ("spread", 0.0), ("centre", "1"), ("prior_weight", True)],
 )
 def test_a_fact_that_does_not_fit_is_refused(content, name, value):
     pack = unpacked(ModelFile.parse(content, "x").content, "x")

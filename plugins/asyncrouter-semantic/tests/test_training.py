@@ -10,12 +10,16 @@ import attrs
 import numpy as np
 import pytest
 from asyncrouter_semantic.forest import Forest
+from asyncrouter_semantic.head import Head
 from asyncrouter_semantic.model import NO_PRIOR
 from asyncrouter_semantic.text import parse
 from asyncrouter_semantic.training import boosting
 from asyncrouter_semantic.training.blend import mix
 from asyncrouter_semantic.training.linear import ridge
+from asyncrouter_semantic.training.sights import look
+from asyncrouter_semantic.training.tasks import Tasks
 from asyncrouter_semantic.training.trainer import SemanticTrainer
+from asyncrouter_semantic.training.view import FOREST, GROWN, Lesson, beside_others
 from scipy import sparse
 
 from asyncrouter import ConfigError
@@ -114,7 +118,7 @@ def test_the_forest_that_is_walked_is_the_one_that_was_grown():
     traits = random.normal(size=(300, 5)).astype(np.float32)
     target = np.where(traits[:, 2] > 0.3, 1.0, 0.0) + 0.1 * traits[:, 0]
     trees = boosting.boost(boosting.Bins.of(traits), np.arange(300), target, 0, lambda _share: None)
-    said = trees.predict(traits)
+    said = trees.predict(traits)[:, -1]
     assert np.corrcoef(said, target)[0, 1] > 0.9
     forest = Forest.of(trees.pack(), 5)
     walked = [forest.walk(row) for row in traits[:20]]
@@ -145,3 +149,46 @@ def test_the_mix_is_what_was_thought_before_until_rows_say_otherwise():
 def test_no_weight_of_the_mix_is_negative():
     said = np.random.default_rng(0).normal(size=(500, 2))
     assert mix(said, -said[:, 0], np.array([0.5, 0.5]))[0] == 0.0
+
+
+@pytest.fixture(scope="module")
+def lesson(outcomes):
+    """Return a lesson of two kinds, in which all proofs gain, the longer the more."""
+    table = outcomes(120, seed=4)
+    sights = look(table.prompts, lambda _share: None)
+    of_row = np.array([group == "proof" for group in table.groups]).astype(np.intp)
+    target = of_row + 0.1 * np.array([len(prompt) for prompt in table.prompts]) % 1
+    bins = boosting.Bins.of(sights.traits)
+    return Lesson(sights, bins, Tasks(("greeting", "proof"), of_row), of_row, target, target, 0), table
+
+
+def test_the_head_that_is_read_says_what_the_views_have_said(lesson):
+    lesson, table = lesson
+    view = lesson.learn(np.arange(100), lambda _share: None)
+    shares, offsets = np.linspace(0.2, 1.0, FOREST + 1), np.array([0.1, 0.7])
+    said = view.predict(lesson.sights, np.arange(100, 120))
+    head = Head.of(view.pack(lesson.sights, shares, offsets, GROWN[1]))
+    gains = said.gains[:, [*range(FOREST), FOREST + 1]]
+    judged = [head.judge(head.look(parse(prompt))) for prompt in table.prompts[100:]]
+    np.testing.assert_allclose([one.gain for one in judged], gains @ shares + said.likeness @ offsets, atol=0.01)
+    np.testing.assert_allclose([one.likeness for one in judged], said.likeness, atol=0.02)
+
+
+def test_views_do_not_learn_what_a_kind_gains_as_a_whole(lesson):
+    lesson, _table = lesson
+    said = lesson.learn(np.arange(120), lambda _share: None).predict(lesson.sights, np.arange(120)).gains
+    proofs = lesson.tasks.of_row == 1
+    np.testing.assert_allclose(said[proofs].mean(axis=0) - said[~proofs].mean(axis=0), 0.0, atol=0.1)
+
+
+def test_beside_others_of_its_cell():
+    values, cells = np.array([[1.0, 10.0], [3.0, 30.0], [5.0, 7.0]]), np.array([4, 4, 0])
+    np.testing.assert_allclose(beside_others(values, cells), [[-1.0, -10.0], [1.0, 10.0], [0.0, 0.0]])
+    np.testing.assert_allclose(beside_others(values[:, 0], cells), [-1.0, 1.0, 0.0])
+
+
+def test_where_nothing_can_be_told_few_trees_are_kept(outcomes, read):
+    table = outcomes(80)
+    by_lot = np.random.default_rng(2).integers(2, size=table.scores.shape).astype(float)
+    head = read(SemanticTrainer(prior=NO_PRIOR).train(attrs.evolve(table, scores=by_lot))).head
+    assert len(head.forest.inner) == round(GROWN[0] * boosting.TREES)

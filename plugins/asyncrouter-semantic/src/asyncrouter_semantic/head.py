@@ -1,7 +1,8 @@
 """The head: from what a prompt holds to the gain that a strong model's answer is expected to bring.
 
-Two views are added up: a linear one of the wording and the traits, which has a set of weights for each kind of task
-and mixes them by how much the prompt looks like each; and a forest over the traits.
+A kind of task has an offset, what its prompts gain on average, and weights of the wording and the traits, which tell
+its prompts from one another; both are mixed by how much the prompt looks like each kind.  A forest over the traits adds
+what makes a prompt of any kind gain more than others of its kind.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ CLIP = 3.0
 """Standard deviations of a trait beyond which it counts no more in the linear view."""
 GATE_FLOOR = 1e-3
 """What the gate says of a task at least: none is quite out of the question."""
+GATE_POWER = 4
+"""To which power likeness follows what the gate says.  Offsets of kinds differ by more than prompts within a kind do,
+so that a prompt which is a little like another kind would be ranked by that little."""
 
 
 @attrs.frozen(eq=False)
@@ -58,7 +62,7 @@ class Judgement:
 
 @attrs.frozen(eq=False)
 class Head:
-    """Columns: the common weights first, then those of each task, the gate's for each task, and those of the ease.
+    """Columns: the weights of each task first, then the gate's for each task, and those of the ease.
 
     ``table`` holds the weights of grams as whole numbers, ``scales`` what one is worth in each column.
     """
@@ -72,8 +76,8 @@ class Head:
     trait_means: Floats
     trait_scales: Floats
     forest: Forest
+    forest_weight: float
     tasks: tuple[str, ...]
-    mix: tuple[float, float, float]
 
     @classmethod
     def of(cls, pack: Pack) -> Head:
@@ -81,7 +85,7 @@ class Head:
         facts = pack.facts
         tasks = tuple(map(str, facts["tasks"]))
         grams = pack.array("grams", "<u4", None)
-        width, columns = len(NAMES), 2 + 2 * len(tasks)
+        width, columns = len(NAMES), 1 + 2 * len(tasks)
         forest = pack.part("forest")
         return cls(
             grams,
@@ -93,8 +97,8 @@ class Head:
             pack.array("trait_means", "<f4", width),
             pack.array("trait_scales", "<f4", width),
             Forest.of(forest or Pack({}), width),
+            pack.number("forest_weight"),
             tasks,
-            (pack.number("linear_weight"), pack.number("forest_weight"), pack.number("offset")),
         )
 
     def look(self, text: Text) -> Sight:
@@ -110,18 +114,15 @@ class Head:
         """Return what is expected of a prompt that holds what *sight* tells."""
         worded = (sight.weights @ self.table[sight.grams]) * self.scales
         count = len(self.tasks)
-        others = self.offsets[1 + count :] + worded[1 + count :] + sight.scaled @ self.slopes[:, 1 + count :]
+        others = self.offsets[count:] + worded[count:] + sight.scaled @ self.slopes[:, count:]
         likeness = likeness_of(others[:count])
-        mixed = np.concatenate([_ONE, likeness])
-        linear, trees, offset = self.mix
         total, asked, steps = self.forest.walk(sight.traits)
         added = np.empty(len(PARTS), dtype=np.float32)
-        added[0] = linear * float(worded[: 1 + count] @ mixed)
-        added[1] = linear * float(self.offsets[: 1 + count] @ mixed)
-        by_trait = sight.scaled * (self.slopes[:, : 1 + count] @ mixed)
-        added[2:] = linear * np.bincount(GROUP_OF, by_trait, len(GROUP_NAMES))
-        added[2:] += trees * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
-        rest = trees * (total - float(steps.sum())) + offset
+        added[0] = float(worded[:count] @ likeness)
+        added[1] = float(self.offsets[:count] @ likeness)
+        added[2:] = np.bincount(GROUP_OF, sight.scaled * (self.slopes[:, :count] @ likeness), len(GROUP_NAMES))
+        added[2:] += self.forest_weight * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
+        rest = self.forest_weight * (total - float(steps.sum()))
         return Judgement(float(added.sum()) + rest, added, likeness, float(others[count]), sight.scaled)
 
     def _places(self, hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
@@ -132,12 +133,11 @@ class Head:
         return known_places(hashes, self.grams)
 
 
-def likeness_of(said: AnyFloats) -> AnyFloats:
+def likeness_of(said: AnyFloats, power: int = GATE_POWER) -> AnyFloats:
     """Return how much prompts are like each task, shape (..., tasks), from what the gate says; each sums to 1."""
-    squared = np.maximum(said, GATE_FLOOR) ** 2
-    alike: AnyFloats = squared / squared.sum(axis=-1, keepdims=True)
+    raised = np.maximum(said, GATE_FLOOR) ** power
+    alike: AnyFloats = raised / raised.sum(axis=-1, keepdims=True)
     return alike
 
 
 _TRUE = np.ones(1, dtype=np.bool_)
-_ONE = np.ones(1, dtype=np.float32)

@@ -2,7 +2,7 @@ r"""The content of a model file: named arrays and a few facts, read without runn
 
 ::
 
-    1 <bytes of what follows, unpacked>\n<zlib: one line of JSON, then the arrays' bytes one after another>
+    2 <bytes of what follows, unpacked>\n<zlib: one line of JSON, then the arrays' bytes one after another>
 
 The line of JSON is ``{"facts": {...}, "arrays": [[name, dtype, shape], ...]}``.
 """
@@ -24,7 +24,7 @@ from asyncrouter import ConfigError
 
 Array = npt.NDArray[Any]
 
-VERSION = 1
+VERSION = 2
 DTYPES = {"<u4": 4, "<f4": 4, "<f8": 8, "|i1": 1, "|u1": 1, "<i2": 2, "<i4": 4}
 """What an array may be of, with the bytes of one value: numbers only, so nothing can be run by reading them."""
 MOST_BYTES = 1 << 28

@@ -9,7 +9,7 @@ import pytest
 
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.hooks.registry import Registry
-from asyncrouter.lab.evaluation.folds import folds, some, without_prompts_of
+from asyncrouter.lab.evaluation.folds import folds, folds_together, some, without_prompts_of
 from asyncrouter.lab.evaluation.trials import LEARN_FROM, Trial, run_trial
 from asyncrouter.lab.outcomes import Outcomes, concat
 from asyncrouter.lab.outcomes.table import digest
@@ -184,6 +184,22 @@ def test_equal_prompts_and_groups_are_kept_together():
     by_group = folds(doubled, 4, seed=0, by_group=True)
     assert all((by_group[start::8] == by_group[start]).all() for start in range(8))
     assert np.bincount(by_group).tolist() == [10] * 4
+
+
+def test_a_prompt_of_two_files_is_in_the_same_fold_of_both():
+    one = numbered("a", 40)
+    other = table("b", [f"b {number}" for number in range(30)] + list(one.prompts[10:30]))
+    of_one, of_other = folds_together([one, other], 5, seed=3)
+    assert of_other[30:].tolist() == of_one[10:30].tolist()
+    assert np.bincount(of_one).tolist() == [8] * 5
+    assert np.bincount(of_other).tolist() == [10] * 5
+
+
+def test_a_prompt_of_two_files_is_tested_in_both_at_once(parrot, written):
+    one = numbered("a", 20)
+    other = table("b", [*one.prompts[5:], *(f"b {number}" for number in range(5))])
+    run_trial(parrot, Trial(learn_from="together", folds=4), [one, other])
+    assert [len(prompts) for _, prompts, _ in written] == [30] * 4
 
 
 def test_some_rows_are_drawn_by_lot():

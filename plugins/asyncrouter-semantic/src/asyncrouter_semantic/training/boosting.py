@@ -67,24 +67,31 @@ class Trees:
         arrays: dict[str, Array] = {"features": self.features, "thresholds": self.thresholds, "values": self.values}
         return Pack(arrays, {"depth": DEPTH, "base": self.base})
 
+    def first(self, count: int) -> Trees:
+        """Return the first *count* of the trees."""
+        return Trees(self.features[:count], self.thresholds[:count], self.values[:count], self.base)
+
     def predict(self, traits: npt.NDArray[np.float32]) -> Floats:
-        """Return the sums for each row of *traits*."""
+        """Return the sums for each row of *traits*, those of the first trees alone before: shape (rows, trees)."""
         total = np.full(len(traits), self.base)
-        rows = np.arange(len(traits))
-        for features, thresholds, values in zip(self.features, self.thresholds, self.values, strict=True):
+        rows, sums = np.arange(len(traits)), np.empty((len(traits), len(self.features)))
+        for tree, (features, thresholds, values) in enumerate(
+            zip(self.features, self.thresholds, self.values, strict=True)
+        ):
             node = np.zeros(len(traits), dtype=np.intp)
             for _ in range(DEPTH):
                 node = 2 * node + 1 + (traits[rows, features[node]] > thresholds[node])
             total += values[node]
-        return total
+            sums[:, tree] = total
+        return sums
 
 
 def boost(bins: Bins, rows: Indices, target: Floats, seed: int, progress: Callable[[float], None]) -> Trees:
-    """Return trees grown on *rows* of *bins* for *target*, shape (rows of bins,)."""
+    """Return trees grown on *rows* of *bins* for *target*, shape (rows,)."""
     random = np.random.default_rng(seed)
-    base = float(target[rows].mean())
+    base = float(target.mean())
     growth = _Growth(np.ascontiguousarray(bins.codes[:, rows]), bins.edges, max(LEAST_ROWS, LEAST_SHARE * len(rows)))
-    rest = target[rows] - base
+    rest = target - base
     grown = []
     for tree in range(TREES):
         seen = np.flatnonzero(random.random(len(rows)) < ROW_SHARE)

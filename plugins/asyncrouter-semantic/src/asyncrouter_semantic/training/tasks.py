@@ -22,8 +22,8 @@ Indices = npt.NDArray[np.intp]
 MOST_GROUPS, LEAST_ROWS = 12, 60
 """A source with so many groups at most, of so many rows on average at least, has a task a group; else it is one."""
 GATE_PENALTY = 1.0
-CONFUSED = 0.5
-"""Two kinds are one when the gate gives the other so much of its likeness, both ways added."""
+CONFUSED, CONFUSION_POWER = 0.5, 2
+"""Two kinds are one when the gate gives the other so much of its likeness, both ways added, with this power."""
 FOLDS = 3
 
 
@@ -70,7 +70,7 @@ def _merged(names: list[str], of_row: Indices, matrix: Any, folds: Indices) -> t
     for fold in range(FOLDS):
         learned, told = folds != fold, folds == fold
         said[told] = ridge(matrix[learned], one_hot[learned], GATE_PENALTY).predict(matrix[told])
-    confusion = one_hot.T @ likeness_of(said) / one_hot.sum(axis=0)[:, None]
+    confusion = one_hot.T @ likeness_of(said, CONFUSION_POWER) / one_hot.sum(axis=0)[:, None]
     root = list(range(len(names)))
     for one in range(len(names)):
         for other in range(one):

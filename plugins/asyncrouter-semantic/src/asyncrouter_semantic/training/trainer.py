@@ -21,7 +21,7 @@ from asyncrouter_semantic.training.panel import ease, panel
 from asyncrouter_semantic.training.sights import look
 from asyncrouter_semantic.training.tasks import Tasks, find_tasks
 from asyncrouter_semantic.training.vectors import from_vectors
-from asyncrouter_semantic.training.view import Lesson, View
+from asyncrouter_semantic.training.view import FOREST, GROWN, OWN_PENALTIES, Lesson, Said, View, beside_others
 
 if TYPE_CHECKING:
     from asyncrouter.lab.outcomes import Outcomes
@@ -33,8 +33,9 @@ Progress = Callable[[float], None]
 FOLDS = 3
 LEAST_ROWS = 20
 LEAST_SPREAD = 1e-3
-BEFORE, BEFORE_WITH_PRIOR = np.array([0.5, 0.5]), np.array([0.0, 0.0, 1.0])
-"""What is thought of the linear view, the forest and the prior before any row has been seen."""
+BEFORE = np.array([0.0, *[1 / len(OWN_PENALTIES)] * len(OWN_PENALTIES), 0.3])
+BEFORE_WITH_PRIOR = np.append(np.zeros(len(BEFORE)), 1.0)
+"""What is thought of the shared weights, the kinds' own, the forest and the prior before any row has been seen."""
 READING, FOLDING = 0.1, 0.75
 """Shares of the work: reading the prompts, and the views that only choose the mix."""
 
@@ -82,52 +83,70 @@ class _Course:
         sights = look(self.outcomes.prompts, lambda share: self.progress(READING * share))
         folds = _folds(self.outcomes.ids)
         tasks = find_tasks(self.outcomes, sights.matrix, folds)
-        easier = _beside_task(ease(self.outcomes), tasks)
-        lesson = Lesson(sights, Bins.of(sights.traits), tasks, _taught(self.outcomes), easier, self.seed)
-        said, told_ease = self._said(lesson, folds)
-        weights = mix(said, gain, BEFORE if self.prior is None else BEFORE_WITH_PRIOR)
-        expected = said @ weights[:-1] + weights[-1]
+        easier = beside_others(ease(self.outcomes), tasks.of_row)
+        cells = _cells(tasks, self.outcomes.sources)
+        lesson = Lesson(sights, Bins.of(sights.traits), tasks, cells, _taught(self.outcomes), easier, self.seed)
+        said = self._said(lesson, folds)
+        grown = _grown(said.gains, beside_others(lesson.target, cells))
+        gains = self._with_prior(said.gains[:, [*range(FOREST), FOREST + grown]])
+        weights = mix(
+            beside_others(gains, cells), beside_others(gain, cells), BEFORE if self.prior is None else BEFORE_WITH_PRIOR
+        )[:-1]
+        offsets = _means(gain - gains @ weights, tasks)
+        expected = gains @ weights + said.likeness @ offsets
         view = self._learn(lesson, np.arange(len(gain)), FOLDING)
-        pack = view.pack(sights, np.append(weights[:2], weights[-1]))
+        pack = view.pack(sights, weights, offsets, GROWN[grown])
         facts = {
             "centre": _rounded(expected.mean()),
             "spread": _rounded(max(expected.std(), LEAST_SPREAD)),
             "rows": len(gain),
-            "prior_weight": 0.0 if self.prior is None else _rounded(weights[2]),
+            "prior_weight": 0.0 if self.prior is None else _rounded(weights[-1]),
         }
         pack = Pack(pack.arrays, {**pack.facts, **facts})
-        pack = pack.joined("panel", panel(self.outcomes, tasks.of_row, len(tasks.names), told_ease))
+        pack = pack.joined("panel", panel(self.outcomes, tasks.of_row, len(tasks.names), said.ease))
         if self.prior is not None:
             pack = pack.joined("prior", self.prior.pack)
         self.progress(1.0)
         return bytes(ModelFile(NAME, packed(pack)))
 
-    def _said(self, lesson: Lesson, folds: Indices) -> tuple[Floats, Floats]:
-        """Return what the views, learned from the other folds, say of each row, the prior's word in a third column.
-
-        And what they say of its ease.
-        """
-        easier = np.zeros(len(folds))
-        said = np.zeros((len(folds), 2 if self.prior is None else 3))
+    def _said(self, lesson: Lesson, folds: Indices) -> Said:
+        """Return what views that are learned from the other folds say of each row."""
+        rows = len(folds)
+        said = Said(np.zeros((rows, FOREST + len(GROWN))), np.zeros((rows, len(lesson.tasks.names))), np.zeros(rows))
         for fold in range(FOLDS):
             told = np.flatnonzero(folds == fold)
             start = READING + (FOLDING - READING) * fold / FOLDS
-            view = self._learn(lesson, np.flatnonzero(folds != fold), start)
-            predicted = view.predict(lesson.sights, told)
-            said[told, :2], easier[told] = predicted[:, :2], predicted[:, 2]
-        if self.prior is not None:
-            said[:, 2] = [self.prior.judge(parse(sampled(one), len(one))).gain for one in self.outcomes.prompts]
-        return said, easier
+            one = self._learn(lesson, np.flatnonzero(folds != fold), start).predict(lesson.sights, told)
+            said.gains[told], said.likeness[told], said.ease[told] = one.gains, one.likeness, one.ease
+        return said
+
+    def _with_prior(self, gains: Floats) -> Floats:
+        if self.prior is None:
+            return gains
+        before = [self.prior.judge(parse(sampled(one), len(one))).gain for one in self.outcomes.prompts]
+        return np.column_stack([gains, before])
 
     def _learn(self, lesson: Lesson, rows: Indices, start: float) -> View:
         share = (FOLDING - READING) / FOLDS
         return lesson.learn(rows, lambda done: self.progress(start + share * done))
 
 
-def _beside_task(values: Floats, tasks: Tasks) -> Floats:
-    sums, counts = np.bincount(tasks.of_row, values), np.bincount(tasks.of_row)
-    beside: Floats = values - (sums / counts)[tasks.of_row]
-    return beside
+def _cells(tasks: Tasks, sources: tuple[str, ...]) -> Indices:
+    """Return a whole number for each row, the same for rows of one kind from one file."""
+    files = np.unique(sources, return_inverse=True)[1]
+    cells: Indices = tasks.of_row * (int(files.max()) + 1) + files
+    return cells
+
+
+def _grown(said: Floats, target: Floats) -> int:
+    """Return with which of the shares :data:`GROWN` of its trees the forest tells other rows best."""
+    errors = ((said[:, FOREST:] - target[:, None]) ** 2).sum(axis=0)
+    return int(errors.argmin())
+
+
+def _means(values: Floats, tasks: Tasks) -> Floats:
+    means: Floats = np.bincount(tasks.of_row, values) / np.bincount(tasks.of_row)
+    return means
 
 
 def _rounded(value: float) -> float:
