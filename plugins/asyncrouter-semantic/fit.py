@@ -1,8 +1,8 @@
-"""Fit the model that comes with the plugin: ``python fit.py FILE...``.
+"""Fit the model that comes with the plugin: ``OMP_NUM_THREADS=1 python fit.py FILE...``.
 
-The same files give the same bytes, on the same processor and with the same numpy.  Files of outcomes are read as by
-``asyncrouter lab train``, and the model is what that command would write with ``--prior none``; kept apart, as this one
-is what the plugin ships.
+The same files give the same bytes, on the same processor and with the same numpy; several threads would add in another
+order, which changes last digits.  Files of outcomes are read as by ``asyncrouter lab train``, and the model is what
+that command would write with ``--prior none``; kept apart, as this one is what the plugin ships.
 """
 
 from __future__ import annotations
