@@ -69,8 +69,11 @@ def _colour(name: str) -> str:
     return BASE if "aiohttp" in name else OTHERS
 
 
-def lines(x: str, y: str, series: str, labels: tuple[str, str], *, is_log: bool) -> Draw:
-    """Return what draws a line over *x* for each of *series*; *labels* are those of the axes."""
+def lines(x: str, y: str, series: str, labels: tuple[str, str], *, decades: bool) -> Draw:
+    """Return what draws a line over *x* for each of *series*; *labels* are those of the axes.
+
+    *decades*: every tenfold of *x* gets the same width.
+    """
 
     def draw(document: Mapping[str, Any], path: Path) -> None:
         rows: Iterable[Mapping[str, Any]] = document["rows"]
@@ -86,11 +89,8 @@ def lines(x: str, y: str, series: str, labels: tuple[str, str], *, is_log: bool)
                 color=COLOURS[place % len(COLOURS)],
                 label=str(one),
             )
-        if is_log:
-            axis.set_xscale("log")
-            axis.set_yscale("log")
-        else:
-            axis.set_ylim(bottom=0)
+        axis.set_xscale("log" if decades else "linear")
+        axis.set_ylim(bottom=0)
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         axis.grid(visible=True, which="major", alpha=0.3)

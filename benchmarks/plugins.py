@@ -194,7 +194,7 @@ def main() -> None:
     results = Results("plugins", "CPU time per call with plugins on a hook", COLUMNS, [], conditions)
     measure_each(results, options.hooks, lambda hook: measure(hook, options.rounds, options.calls))
     deliver(
-        results, options, lines("plugins", "call", "hook", ("plugins on the hook", "CPU per call, µs"), is_log=False)
+        results, options, lines("plugins", "call", "hook", ("plugins on the hook", "CPU per call, µs"), decades=False)
     )
 
 

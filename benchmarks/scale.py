@@ -110,7 +110,7 @@ def main() -> None:
     counts = sorted(options.deployments)
     measure_each(results, options.selectors, lambda selector: measure(selector, counts, options.rounds, options.calls))
     deliver(
-        results, options, lines("deployments", "decision", "selector", ("deployments", "decision, µs"), is_log=True)
+        results, options, lines("deployments", "decision", "selector", ("deployments", "decision, µs"), decades=True)
     )
 
 
