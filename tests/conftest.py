@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,10 @@ from hypothesis import settings
 # A busy machine is no fault of the code: examples have no deadline of their own.
 settings.register_profile("asyncrouter", deadline=None)
 settings.load_profile("asyncrouter")
+
+# A shell has its background jobs ignore Ctrl-C, and processes that are started here would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -39,7 +39,7 @@ class _AsyncioBounds:
         self._cut: AsyncioCutOff | None = None
         self._within: AsyncioCutOff | None = None
         self._patient: Patient | None = None
-        self.when = self._deadline = loop.time() + (max(0.0, delay_s))
+        self.when = self._deadline = loop.time() + max(0.0, delay_s)
         if delay_s != math.inf and not timers.keep(self, loop):
             self.arm()
 

@@ -66,7 +66,7 @@ class AsyncioCutOff:
         assert task is not None  # noqa: S101 - it is entered once
         if self._delay_s != math.inf:
             loop = task.get_loop()
-            self.when = when = loop.time() + (max(0.0, self._delay_s))
+            self.when = when = loop.time() + max(0.0, self._delay_s)
             if self._timers is None or not self._timers.keep(self, loop):
                 self._timer = loop.call_at(when, self._due)
         return self

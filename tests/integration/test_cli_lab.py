@@ -195,7 +195,6 @@ def on_terminal(*arguments, interrupt=False):
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a job in the background of a shell ignores it
     ) as child:
         os.close(theirs)
         shown = b""

@@ -131,7 +131,7 @@ def _is_published(module: str, published: tuple[str, ...]) -> bool:
 
 
 def the_kit_is_for_tests(path: str, source: str) -> list[str]:
-    """Nothing but tests and the kit itself imports the test kit, save the simulator for its virtual clock."""
+    """Nothing but tests and the kit itself imports the test kit, save the lab for the virtual clock."""
     if path.startswith(f"{PACKAGE}/testing/") or "/tests/" in path:
         return []
     allowed = {"asyncrouter.testing.clock"} if path.startswith(f"{PACKAGE}/lab/") else set()

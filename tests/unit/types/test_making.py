@@ -10,12 +10,13 @@ import pytest
 
 from asyncrouter.types.decisions import Estimate, Selection, new_estimate, new_selection
 from asyncrouter.types.request import Request, new_request
-from asyncrouter.types.response import Response, Usage, new_response, new_usage
+from asyncrouter.types.response import Chunk, Response, Usage, new_chunk, new_response, new_usage
 from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, RouteTrace, new_attempt, new_trace
 
 LEAST: dict[type, dict[str, Any]] = {
     Request: {"messages": ["a"]},
     Usage: {},
+    Chunk: {"raw": {"a": 1}},
     Response: {"raw": {"a": 1}, "deployment": "a", "model": "m"},
     Attempt: {"number": 1, "deployment": "a", "group": "g", "kind": AttemptKind.FIRST, "outcome": Outcome.OK},
     RouteTrace: {"request_id": "1"},
@@ -25,6 +26,7 @@ LEAST: dict[type, dict[str, Any]] = {
 MADE = [
     (Request, new_request),
     (Usage, new_usage),
+    (Chunk, new_chunk),
     (Response, new_response),
     (Attempt, new_attempt),
     (RouteTrace, new_trace),
