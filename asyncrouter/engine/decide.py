@@ -15,7 +15,7 @@ from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView
 from asyncrouter.types.errors import AsyncRouterError, PluginContractError, PluginError
 from asyncrouter.types.events import PluginFailed
 from asyncrouter.types.request import Request
-from asyncrouter.types.tokens import estimate_tokens
+from asyncrouter.types.tokens import message_tokens
 from asyncrouter.types.trace import TraceBuilder
 
 FALLBACK_COMPLEXITY = 0.5
@@ -173,8 +173,7 @@ def tell_failure(error: AsyncRouterError, route: Route, fleet: Fleet) -> None:
 
 
 def _uninformed(request: Request, complexity: float, reason: str, source: str) -> Estimate:
-    input_tokens = estimate_tokens(request.messages)
-    return Estimate(complexity=complexity, input_tokens=input_tokens, reason=reason, source=source)
+    return Estimate(complexity=complexity, input_tokens=message_tokens(request), reason=reason, source=source)
 
 
 def _ranked(rank: int, deployment: Deployment, estimate: Estimate, fleet: Fleet, reason: str) -> Ranked:

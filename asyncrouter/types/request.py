@@ -25,7 +25,8 @@ class Request:
     """One routed call.  The shape inside is OpenAI's chat-completions shape.
 
     ``messages`` and ``params`` hold the caller's own mappings, untouched; they, ``metadata`` and ``session`` stay
-    out of ``repr``.  ``deadline`` is absolute, in the seconds of the router's clock.
+    out of ``repr``.  ``deadline`` is absolute, in the seconds of the router's clock.  ``message_tokens`` is where
+    :func:`asyncrouter.types.tokens.message_tokens` keeps what it has counted; other messages are counted anew.
     """
 
     messages: Sequence[Message] = attrs.field(repr=False)
@@ -38,6 +39,7 @@ class Request:
     agent: str | None = None
     stream: bool = False
     id: str = ""
+    message_tokens: int | None = attrs.field(default=None, init=False, repr=False, eq=False)
 
 
 new_request = maker(Request)

@@ -18,7 +18,7 @@ Mixed text falls in between, as its blanks and digits are ASCII.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asyncrouter.types.request import Request
@@ -26,16 +26,12 @@ from asyncrouter.types.request import Request
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_EXTRA_BYTE = 5 / 24
 """Chosen so that CJK, at three bytes a character, comes to 1.5 characters a token."""
-MOST_TOKENS_PER_CHARACTER = 1 / CHARACTERS_PER_TOKEN + 3 * TOKENS_PER_EXTRA_BYTE
-"""What the formula gives for four-byte characters: no text can cost more."""
 MESSAGE_TOKENS = 4
 """Role and delimiters of one message in the chat formats of today."""
 IMAGE_TOKENS = 765
 """A 1024 x 1024 picture in four tiles: 85 + 4 * 170 tokens."""
 TOOL_TOKENS = 100
 """A tool's name, description and a few parameters, typically 60 to 200 tokens."""
-
-Measure = Callable[[str], float]
 
 
 def text_tokens(text: str) -> float:
@@ -52,18 +48,34 @@ def estimate_tokens(messages: Iterable[Any]) -> int:
 
     Never raises: what is no message, and parts of unknown kinds, count nothing.
     """
-    return math.ceil(_total(messages, text_tokens))
+    total = 0.0
+    for message in messages:
+        if type(message) is not dict and not isinstance(message, Mapping):
+            continue
+        total += MESSAGE_TOKENS
+        content = message.get("content")
+        if isinstance(content, str):
+            total += text_tokens(content)
+        elif isinstance(content, (list, tuple)):
+            total += sum(map(_part_tokens, content))
+        calls = message.get("tool_calls")
+        if calls is not None and isinstance(calls, (list, tuple)):
+            total += sum(map(_call_tokens, calls))
+    return math.ceil(total)
+
+
+def message_tokens(request: Request) -> int:
+    """Estimate the tokens of the messages of *request*; they are counted once, whoever asks."""
+    tokens = request.message_tokens
+    if tokens is None:
+        tokens = estimate_tokens(request.messages)
+        object.__setattr__(request, "message_tokens", tokens)
+    return tokens
 
 
 def input_tokens(request: Request) -> int:
     """Estimate the input tokens of *request*: its messages and the tools that it offers."""
-    return estimate_tokens(request.messages) + TOOL_TOKENS * tool_count(request)
-
-
-def most_input_tokens(request: Request) -> float:
-    """Return a bound that :func:`input_tokens` cannot exceed, without looking at any character."""
-    most = _total(request.messages, _most_text_tokens) + 1
-    return most + TOOL_TOKENS * tool_count(request) if request.params else most
+    return message_tokens(request) + (TOOL_TOKENS * tool_count(request) if request.params else 0)
 
 
 def tool_count(request: Request) -> int:
@@ -91,44 +103,19 @@ def has_image(content: object) -> bool:
     return isinstance(content, (list, tuple)) and any(_is_image(part) for part in content)
 
 
-def _most_text_tokens(text: str) -> float:
-    return len(text) * MOST_TOKENS_PER_CHARACTER
+def _part_tokens(part: object) -> float:
+    text = part.get("text") if isinstance(part, Mapping) else part
+    if isinstance(text, str):
+        return text_tokens(text)
+    return IMAGE_TOKENS if _is_image(part) else 0.0
 
 
-def _total(messages: Iterable[Any], measure: Measure) -> float:
-    total = 0.0
-    for message in messages:
-        if type(message) is not dict and not isinstance(message, Mapping):
-            continue
-        total += MESSAGE_TOKENS
-        content = message.get("content")
-        if isinstance(content, str):
-            total += measure(content)
-        elif isinstance(content, (list, tuple)):
-            total += _parts_total(content, measure)
-        calls = message.get("tool_calls")
-        if calls is not None and isinstance(calls, (list, tuple)):
-            total += sum(_call_total(call, measure) for call in calls)
-    return total
-
-
-def _parts_total(parts: Iterable[Any], measure: Measure) -> float:
-    total = 0.0
-    for part in parts:
-        text = part.get("text") if isinstance(part, Mapping) else part
-        if isinstance(text, str):
-            total += measure(text)
-        elif _is_image(part):
-            total += IMAGE_TOKENS
-    return total
-
-
-def _call_total(call: object, measure: Measure) -> float:
+def _call_tokens(call: object) -> float:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         return 0.0
     fields = (function.get("name"), function.get("arguments"))
-    return MESSAGE_TOKENS + sum(measure(field) for field in fields if isinstance(field, str))
+    return MESSAGE_TOKENS + sum(text_tokens(field) for field in fields if isinstance(field, str))
 
 
 def _is_image(part: object) -> bool:

@@ -8,7 +8,7 @@ from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.request import Request
-from asyncrouter.types.tokens import input_tokens, most_input_tokens, requested_output_tokens
+from asyncrouter.types.tokens import input_tokens, requested_output_tokens
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -31,8 +31,6 @@ class ContextWindowFilter:
             return None
         smallest = windows[0]
         output = (requested_output_tokens(request) or 0) if request.params else 0
-        if most_input_tokens(request) + output <= smallest:
-            return None
         needed = input_tokens(request) + output
         if needed <= smallest:
             return None

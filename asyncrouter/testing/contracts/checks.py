@@ -19,7 +19,10 @@ AN_HOUR_S = 3600.0
 
 
 def snapshot(value: Any) -> Any:
-    """Return a copy of *value*, all the way down, that compares by contents; random numbers drawn do not count."""
+    """Return a copy of *value*, all the way down, that compares by contents.
+
+    Random numbers drawn do not count, nor do fields that nobody gives: what an object has worked out itself.
+    """
     if isinstance(value, random.Random):
         return None
     attributes = _attributes(value)
@@ -38,7 +41,7 @@ def _attributes(value: Any) -> dict[str, Any] | None:
     if isinstance(value, TraceBuilder):
         return {name: getattr(value, name) for name in TraceBuilder.__slots__}
     if attrs.has(type(value)):
-        return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+        return {field.name: getattr(value, field.name) for field in attrs.fields(type(value)) if field.init}
     return None
 
 

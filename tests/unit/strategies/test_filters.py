@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrouter.strategies.filters import context_window
 from asyncrouter.strategies.filters.capability import CapabilityFilter, needed_capabilities
 from asyncrouter.strategies.filters.context_window import ContextWindowFilter
 from asyncrouter.strategies.filters.cooldown import CooldownFilter
+from asyncrouter.types import tokens
 from asyncrouter.types.deployments import ALL_CAPABILITIES, Deployment
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import input_tokens
@@ -95,15 +95,18 @@ def test_without_known_windows_nothing_is_counted():
     assert ContextWindowFilter().asyncrouter_filter(None, windowed(a=None, b=None)) is None
 
 
-def test_a_prompt_that_cannot_be_too_long_is_not_counted(ask, monkeypatch):
-    def refuse(_request):
+def test_a_prompt_that_was_counted_is_not_counted_again(ask, monkeypatch):
+    def refuse(_messages):
         raise AssertionError("counted")
 
-    monkeypatch.setattr(context_window, "input_tokens", refuse)
-    assert ContextWindowFilter().asyncrouter_filter(ask("é" * 1000), windowed(a=1000)) is None
+    request = ask("é" * 1000)
+    counted = input_tokens(request)
+    monkeypatch.setattr(tokens, "estimate_tokens", refuse)
+    assert ContextWindowFilter().asyncrouter_filter(request, windowed(a=counted)) is None
+    assert names(ContextWindowFilter().asyncrouter_filter(request, windowed(a=counted - 1, b=counted))) == "b"
 
 
-def test_a_prompt_that_might_be_too_long_is_counted_and_kept(ask):
+def test_a_prompt_that_fits_is_kept(ask):
     assert ContextWindowFilter().asyncrouter_filter(ask("a" * 400), windowed(a=200)) is None
 
 

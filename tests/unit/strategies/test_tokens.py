@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrouter.types import tokens
-from asyncrouter.types.request import Request
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -80,12 +80,12 @@ def test_pictures_are_seen(content, expected):
     assert tokens.has_image(content) is expected
 
 
-@given(texts=st.lists(ANY_TEXT, max_size=4), tools=st.integers(0, 3), image=st.booleans())
-def test_the_bound_is_never_exceeded(texts, tools, image):
-    content = [{"type": "text", "text": text} for text in texts] + ([IMAGE] if image else [])
-    messages = [{"role": "user", "content": content}, *({"role": "user", "content": text} for text in texts)]
-    request = Request(messages=messages, params={"tools": [{}] * tools})
-    assert tokens.input_tokens(request) <= tokens.most_input_tokens(request)
+def test_messages_are_counted_once_a_request_and_anew_for_other_messages(ask):
+    request = ask("a" * 40)
+    assert tokens.message_tokens(request) == 14
+    request.messages[0]["content"] = "a" * 80
+    assert tokens.message_tokens(request) == 14
+    assert tokens.message_tokens(attrs.evolve(request, model="other")) == 24
 
 
 @given(first=ANY_TEXT, second=ANY_TEXT)

@@ -39,7 +39,7 @@ Maker = Callable[..., Any]
 
 def everything(cls: type) -> dict[str, Any]:
     """A value of its own for every field; what the constructor checks stays as it is by default."""
-    values = {one.alias: f"value of {one.name}" for one in attrs.fields(cls)}
+    values = {one.alias: f"value of {one.name}" for one in attrs.fields(cls) if one.init}
     checked = {"propensity": 0.25, "parallel": 3, "take": "best"} if cls is Selection else {}
     return {**values, **checked, **LEAST[cls]}
 
