@@ -10,7 +10,6 @@ from typing import Any, Self
 import attrs
 
 from asyncrouter.config.catalogue import GroupPlan, build_catalogue
-from asyncrouter.config.checks import fault, share
 from asyncrouter.config.loading import load_config
 from asyncrouter.config.names import DEFAULT_GROUP, find_target
 from asyncrouter.config.schema import (
@@ -21,6 +20,7 @@ from asyncrouter.config.schema import (
     TwoModelSettings,
 )
 from asyncrouter.config.two_model import two_model_config
+from asyncrouter.hooks.options import fault, share
 from asyncrouter.router import AgentRouter, Router, Source
 from asyncrouter.strategies.estimators.heuristic import HeuristicEstimator
 from asyncrouter.sync import CLOSED, SyncAgentRouter, SyncRouter

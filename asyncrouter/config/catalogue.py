@@ -20,8 +20,9 @@ from asyncrouter.config.schema import (
     RouterSettings,
 )
 from asyncrouter.config.two_model import by_threshold, retry_of
+from asyncrouter.hooks.options import refuse
 from asyncrouter.types.deployments import BreakerSettings, Deployment
-from asyncrouter.types.errors import ConfigError, UnknownModelGroup
+from asyncrouter.types.errors import UnknownModelGroup
 
 __all__ = ["AgentPlan", "Catalogue", "GroupPlan", "build_catalogue"]
 
@@ -80,9 +81,7 @@ def build_catalogue(config: RouterConfig) -> Catalogue:
     Raises :class:`~asyncrouter.types.errors.ConfigError` with every fault that its parts have together: unknown
     names, circles of fallbacks, names given twice.
     """
-    faults = reference_faults(config)
-    if faults:
-        raise ConfigError(faults=faults)
+    refuse(reference_faults(config))
     default = default_name(config)
     base = config.groups.get(default or "")
     breakers = {name: group.breaker for group in config.groups.values() if group.breaker for name in group.deployments}

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asyncrouter.config.checks import described, fault, named
+from asyncrouter.config.checks import named
 from asyncrouter.config.tree import MAX_VALUES
+from asyncrouter.hooks.options import fault, wrong
 from asyncrouter.types.errors import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def read_file(path: Path) -> tuple[Mapping[Any, Any], list[ConfigFault]]:
     if data is None:
         return {}, faults
     if not isinstance(data, Mapping):
-        raise fault(where, f"expected a table at the top, not {described(data)}")
+        raise wrong(where, "a table at the top", data)
     return data, faults
 
 

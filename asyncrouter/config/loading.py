@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asyncrouter.config.checks import described, fault
 from asyncrouter.config.embedded import embedded_config
 from asyncrouter.config.names import DEFAULT_GROUP
 from asyncrouter.config.references import reference_faults
 from asyncrouter.config.schema import RouterConfig, TwoModelSettings
 from asyncrouter.config.two_model import TABLE, with_two_models
+from asyncrouter.hooks.options import wrong
 from asyncrouter.types.errors import ConfigError, ConfigFault
 
 VARIABLE = "ASYNCROUTER_CONFIG"
@@ -40,7 +40,7 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any] | RouterConfi
         return config
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source))
-    raise fault("", f"expected a path, a mapping or a RouterConfig, not {described(source)}")
+    raise wrong("", "a path, a mapping or a RouterConfig", source)
 
 
 def _found() -> Path | RouterConfig:

@@ -16,8 +16,10 @@ import attrs
 from attrs.validators import optional
 
 from asyncrouter.config import checks
-from asyncrouter.config.checks import Check, described, fault, join
+from asyncrouter.config.checks import join
 from asyncrouter.config.specs import StrategySpec, are_strategies, is_strategy, strategies, strategy, table
+from asyncrouter.hooks import options
+from asyncrouter.hooks.options import Check, described, fault, refuse, refuse_each, wrong
 from asyncrouter.providers.base import Provider
 from asyncrouter.types.decisions import TAKES, Parallel
 from asyncrouter.types.deployments import (
@@ -30,7 +32,7 @@ from asyncrouter.types.deployments import (
     ShadowSettings,
     Timeouts,
 )
-from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.types.errors import ConfigFault
 from asyncrouter.types.request import EMPTY
 
 __all__ = [
@@ -63,9 +65,9 @@ def _set(value: Any) -> Any:
 def _is_moment(_instance: Any, attribute: Any, value: Any) -> None:
     if isinstance(value, str):
         if not _PERCENTILE.fullmatch(value):
-            raise fault(attribute.name, f"expected a percentile or seconds, not {described(value)}", 'such as "p95"')
+            raise wrong(attribute.name, "a percentile or seconds", value, 'such as "p95"')
         return
-    checks.positive(None, attribute, value)
+    options.positive(None, attribute, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -77,60 +79,59 @@ class HedgeSettings:
     """
 
     at: str | float = attrs.field(default="p95", validator=_is_moment)
-    max_extra_load: float = attrs.field(default=0.05, validator=checks.share)
+    max_extra_load: float = attrs.field(default=0.05, validator=options.share)
 
 
 def _are_tiers(_instance: Any, attribute: Any, value: Any) -> None:
     if not isinstance(value, tuple) or not value:
-        raise fault(attribute.name, f"expected a list of lists of names, not {described(value)}", 'such as [["mini"]]')
-    for place, tier in enumerate(value):
-        checks.some_texts(None, attribute.evolve(name=f"{attribute.name}[{place}]"), tier)
+        raise wrong(attribute.name, "a list of lists of names", value, 'such as [["mini"]]')
+    refuse_each(value, attribute.name, checks.some_texts)
     checks.texts(None, attribute, tuple(name for tier in value for name in tier))
 
 
 RULES: Mapping[type, Mapping[str, Check]] = {
     Price: {
-        "input": checks.not_negative,
-        "output": checks.not_negative,
-        "cached_input": optional(checks.not_negative),
-        "reasoning": optional(checks.not_negative),
+        "input": options.not_negative,
+        "output": options.not_negative,
+        "cached_input": optional(options.not_negative),
+        "reasoning": optional(options.not_negative),
     },
     Limits: {
-        "rpm": optional(checks.positive),
-        "tpm": optional(checks.positive),
-        "concurrency": optional(checks.whole_positive),
-        "queue": checks.whole_not_negative,
-        "adaptive": checks.flag,
+        "rpm": optional(options.positive),
+        "tpm": optional(options.positive),
+        "concurrency": optional(options.whole(1)),
+        "queue": options.whole(0),
+        "adaptive": options.flag,
     },
     Timeouts: {
-        **dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), checks.positive),
-        **dict.fromkeys(("queue_s", "min_chunks_per_s"), checks.not_negative),
+        **dict.fromkeys(("connect_s", "first_token_s", "idle_s", "attempt_s", "estimate_s"), options.positive),
+        **dict.fromkeys(("queue_s", "min_chunks_per_s"), options.not_negative),
     },
     BreakerSettings: {
-        "failures": checks.whole_positive,
-        "ratio": checks.ratio,
-        "slow_s": optional(checks.positive),
-        "slow_ratio": checks.ratio,
-        "window_s": checks.positive,
-        "min_calls": checks.whole_positive,
-        "open_s": checks.positive,
-        "open_cap_s": checks.positive,
-        "ramp_s": checks.not_negative,
+        "failures": options.whole(1),
+        "ratio": options.ratio,
+        "slow_s": optional(options.positive),
+        "slow_ratio": options.ratio,
+        "window_s": options.positive,
+        "min_calls": options.whole(1),
+        "open_s": options.positive,
+        "open_cap_s": options.positive,
+        "ramp_s": options.not_negative,
     },
-    HedgeSettings: {"at": _is_moment, "max_extra_load": checks.share},
-    Parallel: {"k": checks.whole_positive, "take": checks.one_of(*TAKES)},
+    HedgeSettings: {"at": _is_moment, "max_extra_load": options.share},
+    Parallel: {"k": options.whole(1), "take": options.one_of(*TAKES)},
     ShadowSettings: {
-        "deployment": checks.text,
-        "share": checks.ratio,
-        "max_in_flight": checks.whole_positive,
-        "usd_per_hour": optional(checks.positive),
+        "deployment": options.text,
+        "share": options.ratio,
+        "max_in_flight": options.whole(1),
+        "usd_per_hour": optional(options.positive),
     },
     AffinitySettings: {
-        "ease": checks.whole_positive,
-        "ahead": checks.not_negative,
-        "ttl_s": checks.positive,
-        "min_tokens": checks.whole_not_negative,
-        "sessions": checks.whole_positive,
+        "ease": options.whole(1),
+        "ahead": options.not_negative,
+        "ttl_s": options.positive,
+        "min_tokens": options.whole(0),
+        "sessions": options.whole(1),
         "tiers": optional(_are_tiers),
     },
 }
@@ -169,21 +170,21 @@ class RouterSettings:
     choices repeatable.
     """
 
-    default: str | None = attrs.field(default=None, validator=optional(checks.text))
-    deadline_s: float = attrs.field(default=60.0, validator=checks.positive)
-    max_attempts: int = attrs.field(default=6, validator=checks.whole_positive)
+    default: str | None = attrs.field(default=None, validator=optional(options.text))
+    deadline_s: float = attrs.field(default=60.0, validator=options.positive)
+    max_attempts: int = attrs.field(default=6, validator=options.whole(1))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
     plugins: tuple[StrategySpec, ...] = attrs.field(default=(), converter=strategies, validator=are_strategies)
-    seed: int | None = attrs.field(default=None, validator=optional(checks.whole))
-    retry_budget: float = attrs.field(default=0.2, validator=checks.share)
-    retry_floor: int = attrs.field(default=3, validator=checks.whole_not_negative)
+    seed: int | None = attrs.field(default=None, validator=optional(options.whole()))
+    retry_budget: float = attrs.field(default=0.2, validator=options.share)
+    retry_floor: int = attrs.field(default=3, validator=options.whole(0))
 
 
 @attrs.frozen(kw_only=True)
 class ProviderSettings:
     """A provider: its ``kind`` (by default its own name) with the options of that kind, or a ready ``instance``."""
 
-    kind: str | None = attrs.field(default=None, validator=optional(checks.text))
+    kind: str | None = attrs.field(default=None, validator=optional(options.text))
     options: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
     instance: object | None = attrs.field(default=None)
 
@@ -198,17 +199,17 @@ class ProviderSettings:
 class DeploymentSettings:
     """One model at one provider, with what is known of it; ``price`` is in US dollars per million tokens."""
 
-    provider: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: provider = "openai"'})
-    model: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: model = "gpt-4o-mini"'})
+    provider: str = attrs.field(validator=options.text, metadata={"cure": 'name one: provider = "openai"'})
+    model: str = attrs.field(validator=options.text, metadata={"cure": 'name one: model = "gpt-4o-mini"'})
     price: Price | None = attrs.field(default=None, validator=optional(_price))
     limits: Limits = attrs.field(default=Limits(), validator=_limits)
-    context_window: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    context_window: int | None = attrs.field(default=None, validator=optional(options.whole(1)))
     capabilities: frozenset[str] = attrs.field(
         default=ALL_CAPABILITIES,
         converter=_set,
         validator=checks.some_of(*sorted(ALL_CAPABILITIES)),
     )
-    weight: float = attrs.field(default=1.0, validator=checks.not_negative)
+    weight: float = attrs.field(default=1.0, validator=options.not_negative)
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
     tags: frozenset[str] = attrs.field(default=frozenset(), converter=_set, validator=checks.texts)
 
@@ -233,16 +234,16 @@ class GroupSettings:
     fallback: StrategySpec | None = attrs.field(default=None, converter=strategy, validator=optional(is_strategy))
     fallbacks: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.texts)
     fallback_on: tuple[str, ...] = attrs.field(default=(), converter=_listed, validator=checks.some_of(CONTENT_FILTER))
-    patience_s: float = attrs.field(default=2.5, validator=checks.not_negative)
-    deadline_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
-    max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    patience_s: float = attrs.field(default=2.5, validator=options.not_negative)
+    deadline_s: float | None = attrs.field(default=None, validator=optional(options.positive))
+    max_attempts: int | None = attrs.field(default=None, validator=optional(options.whole(1)))
     breaker: BreakerSettings | None = attrs.field(default=None, validator=optional(_breaker_in_order))
     hedge: HedgeSettings | None = attrs.field(default=None, validator=optional(_hedge))
     parallel: Parallel | None = attrs.field(default=None, validator=optional(_parallel))
     affinity: AffinitySettings | None = attrs.field(default=None, validator=optional(_affinity))
     shadow: ShadowSettings | None = attrs.field(default=None, validator=optional(_shadow))
     timeouts: Timeouts = attrs.field(default=Timeouts(), validator=_timeouts)
-    on_interrupt: OnInterrupt = attrs.field(default="raise", validator=checks.one_of("raise", "continue", "restart"))
+    on_interrupt: OnInterrupt = attrs.field(default="raise", validator=options.one_of("raise", "continue", "restart"))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
 
 
@@ -250,13 +251,13 @@ class GroupSettings:
 class TwoModelSettings:
     """The ``model`` table of the two-model form: a primary model, and a backup for what is too complex for it."""
 
-    primary_model: str = attrs.field(validator=checks.text, metadata={"cure": 'name one: primary_model = "gpt-4"'})
-    backup_model: str | None = attrs.field(default=None, validator=optional(checks.text))
-    complexity_threshold: float = attrs.field(default=0.7, validator=checks.share)
-    max_retries: int = attrs.field(default=5, validator=checks.whole_not_negative)
-    initial_delay: float = attrs.field(default=1.0, validator=checks.not_negative)
-    backoff_factor: float = attrs.field(default=2.0, validator=checks.at_least_one)
-    jitter: bool = attrs.field(default=True, validator=checks.flag)
+    primary_model: str = attrs.field(validator=options.text, metadata={"cure": 'name one: primary_model = "gpt-4"'})
+    backup_model: str | None = attrs.field(default=None, validator=optional(options.text))
+    complexity_threshold: float = attrs.field(default=0.7, validator=options.share)
+    max_retries: int = attrs.field(default=5, validator=options.whole(0))
+    initial_delay: float = attrs.field(default=1.0, validator=options.not_negative)
+    backoff_factor: float = attrs.field(default=2.0, validator=options.number(1))
+    jitter: bool = attrs.field(default=True, validator=options.flag)
 
 
 @attrs.frozen(kw_only=True)
@@ -266,30 +267,28 @@ class AgentSettings:
     ``max_retries``, ``initial_delay``, ``backoff_factor`` and ``jitter`` are laid over the group's retry options.
     """
 
-    group: str | None = attrs.field(default=None, validator=optional(checks.text))
-    model_name: str | None = attrs.field(default=None, validator=optional(checks.text))
-    backup_model: str | None = attrs.field(default=None, validator=optional(checks.text))
-    complexity_threshold: float | None = attrs.field(default=None, validator=optional(checks.share))
-    deadline_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
-    max_attempts: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
+    group: str | None = attrs.field(default=None, validator=optional(options.text))
+    model_name: str | None = attrs.field(default=None, validator=optional(options.text))
+    backup_model: str | None = attrs.field(default=None, validator=optional(options.text))
+    complexity_threshold: float | None = attrs.field(default=None, validator=optional(options.share))
+    deadline_s: float | None = attrs.field(default=None, validator=optional(options.positive))
+    max_attempts: int | None = attrs.field(default=None, validator=optional(options.whole(1)))
     params: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
-    max_retries: int | None = attrs.field(default=None, validator=optional(checks.whole_not_negative))
-    initial_delay: float | None = attrs.field(default=None, validator=optional(checks.not_negative))
-    backoff_factor: float | None = attrs.field(default=None, validator=optional(checks.at_least_one))
-    jitter: bool | None = attrs.field(default=None, validator=optional(checks.flag))
+    max_retries: int | None = attrs.field(default=None, validator=optional(options.whole(0)))
+    initial_delay: float | None = attrs.field(default=None, validator=optional(options.not_negative))
+    backoff_factor: float | None = attrs.field(default=None, validator=optional(options.number(1)))
+    jitter: bool | None = attrs.field(default=None, validator=optional(options.flag))
 
 
 def _entries(kind: type) -> Check:
     def check(_instance: Any, attribute: Any, value: Any) -> None:
         if not isinstance(value, Mapping):
-            raise fault(attribute.name, f"expected a mapping of {kind.__name__}, not {described(value)}")
-        faults = [
+            raise wrong(attribute.name, f"a mapping of {kind.__name__}", value)
+        refuse(
             ConfigFault(join(attribute.name, checks.named(str(name))), f"expected a {kind.__name__} under its name")
             for name, entry in value.items()
             if not isinstance(entry, kind) or not isinstance(name, str) or not name.strip()
-        ]
-        if faults:
-            raise ConfigError(faults=faults)
+        )
 
     return check
 

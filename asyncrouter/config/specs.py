@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 
 from asyncrouter.config import checks
-from asyncrouter.config.checks import described, fault, join
-from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.config.checks import join
+from asyncrouter.hooks.options import fault, refuse_each, wrong
+from asyncrouter.types.errors import ConfigError
 from asyncrouter.types.request import EMPTY
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, set, frozenset, Mapping, dt.date, dt.time)
@@ -65,23 +66,11 @@ def is_strategy(_instance: Any, attribute: Any, value: Any) -> None:
         checks.open_table(None, attribute, value)
         use = "expected a strategy's name" if "use" in value else "missing"
         raise fault(join(attribute.name, "use"), use, 'such as use = "complexity"')
-    shown = described(value, attribute.name)
-    raise fault(attribute.name, f'expected a strategy\'s name, a table with use = "name", or an object, not {shown}')
+    raise wrong(attribute.name, 'a strategy\'s name, a table with use = "name", or an object', value)
 
 
 def are_strategies(_instance: Any, attribute: Any, value: Any) -> None:
     """Accept a tuple of :class:`StrategySpec`."""
     if not isinstance(value, tuple):
-        raise fault(attribute.name, f"expected a list of strategies, not {described(value, attribute.name)}")
-    faults: list[ConfigFault] = []
-    for index, item in enumerate(value):
-        try:
-            is_strategy(None, attribute, item)
-        except ConfigError as error:
-            faults += [attrs.evolve(f, path=_indexed(attribute.name, index, f.path)) for f in error.faults]
-    if faults:
-        raise ConfigError(faults=faults)
-
-
-def _indexed(name: str, index: int, path: str) -> str:
-    return f"{name}[{index}]{path.removeprefix(name)}"
+        raise wrong(attribute.name, "a list of strategies", value)
+    refuse_each(value, attribute.name, is_strategy)

@@ -16,7 +16,7 @@ from cattrs import Converter
 from cattrs.errors import AttributeValidationNote, BaseValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from asyncrouter.config.checks import SECRET_CURE, described, is_secret_key, join, named
+from asyncrouter.config.checks import SECRET_CURE, is_secret_key, join, named
 from asyncrouter.config.schema import (
     RULES,
     TABLES,
@@ -28,6 +28,7 @@ from asyncrouter.config.schema import (
     RouterSettings,
 )
 from asyncrouter.config.specs import PLAIN
+from asyncrouter.hooks.options import unexpected
 from asyncrouter.hooks.registry import did_you_mean
 from asyncrouter.types.errors import ConfigError, ConfigFault
 
@@ -61,9 +62,7 @@ def _outcomes(value: Any, faults: list[ConfigFault]) -> Any:
     """Return *value* where it can be the outcome log's options, or such a log."""
     if value is None or isinstance(value, Mapping) or not isinstance(value, PLAIN):
         return value
-    faults.append(
-        ConfigFault(OUTCOMES, f"expected a table, not {described(value)}", 'such as path = "outcomes.sqlite"')
-    )
+    faults.append(unexpected(OUTCOMES, "a table", value, 'such as path = "outcomes.sqlite"'))
     return None
 
 
@@ -73,7 +72,7 @@ def one(value: Any, kind: type[T], path: str, faults: list[ConfigFault]) -> T | 
         return value
     table = {} if value is None else value
     if not isinstance(table, Mapping):
-        faults.append(ConfigFault(path, f"expected a table, not {described(table)}"))
+        faults.append(unexpected(path, "a table", table))
         return None
     try:
         return _converter().structure(table, kind)
@@ -92,7 +91,7 @@ def _section(value: Any, kind: type, section: str, faults: list[ConfigFault]) ->
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        faults.append(ConfigFault(section, f"expected a table, not {described(value)}"))
+        faults.append(unexpected(section, "a table", value))
         return {}
     faults += [ConfigFault(section, "holds an entry without a name") for name in value if not name.strip()]
     made = {}

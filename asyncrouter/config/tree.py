@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from asyncrouter.config.checks import described, fault, join, named
+from asyncrouter.config.checks import join, named
+from asyncrouter.hooks.options import described, fault
 from asyncrouter.types.errors import ConfigFault
 
 MAX_DEPTH = 32

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from asyncrouter.config import checks
+from asyncrouter.hooks import options
 from asyncrouter.lab.simulation.draws import Constant, Draw
 from asyncrouter.lab.simulation.tables import made
 
@@ -29,7 +29,7 @@ class Arrivals(Protocol):
 class Steady:
     """``per_s`` requests a second, evenly spaced."""
 
-    per_s: float = attrs.field(default=10.0, validator=checks.positive)
+    per_s: float = attrs.field(default=10.0, validator=options.positive)
 
     def gaps_s(self, random: random.Random) -> Iterator[float]:  # noqa: ARG002 - nothing is random
         """Yield the same gap for ever."""
@@ -41,7 +41,7 @@ class Steady:
 class Poisson:
     """``per_s`` requests a second on average, each independent of the others: the gaps are exponential."""
 
-    per_s: float = attrs.field(default=10.0, validator=checks.positive)
+    per_s: float = attrs.field(default=10.0, validator=options.positive)
 
     def gaps_s(self, random: random.Random) -> Iterator[float]:
         """Yield exponential gaps."""
@@ -53,8 +53,8 @@ class Poisson:
 class Bursts:
     """``size`` requests at the same moment, every ``every_s`` seconds, the first burst at once."""
 
-    size: int = attrs.field(validator=checks.whole_positive)
-    every_s: float = attrs.field(validator=checks.positive)
+    size: int = attrs.field(validator=options.whole(1))
+    every_s: float = attrs.field(validator=options.positive)
 
     def gaps_s(self, random: random.Random) -> Iterator[float]:  # noqa: ARG002 - nothing is random
         """Yield 0 within a burst, and the time between two."""
@@ -69,7 +69,7 @@ class Bursts:
 class Closed:
     """``callers`` who each send a request, wait for its end, think for ``think_s`` and send the next."""
 
-    callers: int = attrs.field(validator=checks.whole_positive)
+    callers: int = attrs.field(validator=options.whole(1))
     think_s: Draw = attrs.field(default=Constant(value=0.0), validator=made)
 
 

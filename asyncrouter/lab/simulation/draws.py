@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import attrs
 
-from asyncrouter.config import checks
-from asyncrouter.config.checks import described, join
+from asyncrouter.config.checks import join
+from asyncrouter.hooks import options
+from asyncrouter.hooks.options import unexpected
 from asyncrouter.lab.simulation.tables import made, one, variant
 from asyncrouter.types.errors import ConfigFault
 
@@ -29,7 +30,7 @@ class Draw(Protocol):
 class Constant:
     """Always ``value``."""
 
-    value: float = attrs.field(validator=checks.not_negative)
+    value: float = attrs.field(validator=options.not_negative)
 
     def sample(self, random: random.Random) -> float:  # noqa: ARG002 - nothing is random
         """Return the value."""
@@ -40,8 +41,8 @@ class Constant:
 class Uniform:
     """Anything from ``low`` to ``high``, equally likely."""
 
-    low: float = attrs.field(default=0.0, validator=checks.not_negative)
-    high: float = attrs.field(validator=checks.positive)
+    low: float = attrs.field(default=0.0, validator=options.not_negative)
+    high: float = attrs.field(validator=options.positive)
 
     def sample(self, random: random.Random) -> float:
         """Return one number."""
@@ -52,8 +53,8 @@ class Uniform:
 class Exponential:
     """``least`` and, on top, an exponentially distributed number, so that the whole has the mean ``mean``."""
 
-    mean: float = attrs.field(validator=checks.positive)
-    least: float = attrs.field(default=0.0, validator=checks.not_negative)
+    mean: float = attrs.field(validator=options.positive)
+    least: float = attrs.field(default=0.0, validator=options.not_negative)
 
     def sample(self, random: random.Random) -> float:
         """Return one number."""
@@ -68,8 +69,8 @@ class LogNormal:
     ``sigma`` 0.5 puts the 95th percentile at 2.3 medians, 1.0 at 5.2 (``exp(1.645 * sigma)``).
     """
 
-    median: float = attrs.field(validator=checks.positive)
-    sigma: float = attrs.field(default=0.5, validator=checks.not_negative)
+    median: float = attrs.field(validator=options.positive)
+    sigma: float = attrs.field(default=0.5, validator=options.not_negative)
 
     def sample(self, random: random.Random) -> float:
         """Return one number."""
@@ -94,7 +95,7 @@ class Mixture:
 
 @attrs.frozen(kw_only=True)
 class _Part:
-    share: float = attrs.field(validator=checks.positive)
+    share: float = attrs.field(validator=options.positive)
     of: Any = attrs.field(validator=made)
 
 
@@ -125,7 +126,7 @@ def draw(value: Any, path: str, faults: list[ConfigFault]) -> Draw | None:
         faults += [attrs.evolve(fault, path=path) for fault in found]
         return constant
     if not isinstance(value, Mapping):
-        faults.append(ConfigFault(path, f"expected a number or a distribution, not {described(value)}", EXAMPLE))
+        faults.append(unexpected(path, "a number or a distribution", value, EXAMPLE))
         return None
     drawn: Draw | _Parts | None = variant(value, KINDS, path, faults)
     return _mixture(drawn, path, faults) if isinstance(drawn, _Parts) else drawn
@@ -135,7 +136,7 @@ def _mixture(written: _Parts, path: str, faults: list[ConfigFault]) -> Mixture |
     path = join(path, "parts")
     if not isinstance(written.parts, list) or not written.parts:
         cure = "such as parts = [{ share = 0.99, of = 0.05 }, { share = 0.01, of = 2.0 }]"
-        faults.append(ConfigFault(path, f"expected a list of parts, not {described(written.parts)}", cure))
+        faults.append(unexpected(path, "a list of parts", written.parts, cure))
         return None
     parts: list[tuple[float, Draw]] = []
     for index, item in enumerate(written.parts):

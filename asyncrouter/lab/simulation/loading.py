@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 
 from asyncrouter.config.catalogue import build_catalogue
-from asyncrouter.config.checks import described, join, named, unknown
+from asyncrouter.config.checks import join, named, unknown
 from asyncrouter.config.files import read_file
 from asyncrouter.config.loading import load_config
 from asyncrouter.config.names import default_name
 from asyncrouter.config.schema import ProviderSettings, RouterConfig
+from asyncrouter.hooks.options import unexpected
 from asyncrouter.lab.simulation import arrivals
 from asyncrouter.lab.simulation.draws import draw
 from asyncrouter.lab.simulation.schema import (
@@ -74,14 +75,14 @@ def _from_file(path: Path, over: Raw, faults: list[ConfigFault]) -> list[Scenari
     variants = raw.pop(VARIANTS, {})
     made = [_scenario(path.stem, raw, over, faults)]
     if not isinstance(variants, Mapping):
-        faults.append(ConfigFault(VARIANTS, f"expected a table, not {described(variants)}"))
+        faults.append(unexpected(VARIANTS, "a table", variants))
         return made
     for name, overlay in variants.items():
         found: list[ConfigFault] = []
         if isinstance(overlay, Mapping):
             made.append(_scenario(name, _merged(raw, overlay), over, found))
         else:
-            found.append(ConfigFault("", f"expected a table, not {described(overlay)}"))
+            found.append(unexpected("", "a table", overlay))
         here = join(VARIANTS, named(name))
         faults += [attrs.evolve(fault, path=join(here, fault.path)) for fault in found if fault not in faults]
     return made
@@ -161,7 +162,7 @@ def _prompts(value: Any, path: str, faults: list[ConfigFault]) -> PromptSettings
 
 def _upstreams(value: Any, path: str, faults: list[ConfigFault]) -> dict[str, UpstreamSettings] | None:
     if not isinstance(value, Mapping):
-        faults.append(ConfigFault(path, f"expected a table, not {described(value)}"))
+        faults.append(unexpected(path, "a table", value))
         return None
     every = value.get(EVERY, {})
     tables = {
@@ -182,7 +183,7 @@ def _upstream(value: Any, path: str, faults: list[ConfigFault]) -> UpstreamSetti
 def _phases(value: Any, path: str, faults: list[ConfigFault]) -> tuple[Phase, ...]:
     if not isinstance(value, list):
         cure = 'such as phases = [{ from_s = 60, to_s = 120, down = "500" }]'
-        faults.append(ConfigFault(path, f"expected a list of tables, not {described(value)}", cure))
+        faults.append(unexpected(path, "a list of tables", value, cure))
         return ()
     made = (one(item, Phase, f"{path}[{index}]", faults) for index, item in enumerate(value))
     return tuple(phase for phase in made if phase is not None)

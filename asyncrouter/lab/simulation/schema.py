@@ -11,9 +11,9 @@ from typing import Any, Literal
 import attrs
 from attrs.validators import optional
 
-from asyncrouter.config import checks
-from asyncrouter.config.checks import fault
 from asyncrouter.config.schema import RouterConfig
+from asyncrouter.hooks import options
+from asyncrouter.hooks.options import fault
 from asyncrouter.lab.simulation.arrivals import Arrivals, Closed, Poisson
 from asyncrouter.lab.simulation.draws import Draw, LogNormal, Uniform
 from asyncrouter.lab.simulation.tables import made
@@ -23,7 +23,7 @@ DOWN = ("refuse", "429", "500", "503", "hang")
 
 
 def _after_from(instance: Any, attribute: Any, value: Any) -> None:
-    checks.positive(None, attribute, value)
+    options.positive(None, attribute, value)
     if instance is not None and value <= instance.from_s:
         raise fault(attribute.name, f"{value!r} is not after from_s, {instance.from_s!r}")
 
@@ -36,14 +36,14 @@ class Phase:
     calls fails, instead of the upstream's own.  A call meets the phase in which it begins.
     """
 
-    from_s: float = attrs.field(default=0.0, validator=checks.not_negative)
+    from_s: float = attrs.field(default=0.0, validator=options.not_negative)
     to_s: float = attrs.field(validator=_after_from)
-    every_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
+    every_s: float | None = attrs.field(default=None, validator=optional(options.positive))
     down: Literal["refuse", "429", "500", "503", "hang"] | None = attrs.field(
-        default=None, validator=optional(checks.one_of(*DOWN))
+        default=None, validator=optional(options.one_of(*DOWN))
     )
-    slow: float = attrs.field(default=1.0, validator=checks.positive)
-    failure_rate: float | None = attrs.field(default=None, validator=optional(checks.share))
+    slow: float = attrs.field(default=1.0, validator=options.positive)
+    failure_rate: float | None = attrs.field(default=None, validator=optional(options.share))
 
     def covers(self, now: float) -> bool:
         """Whether the phase is on at *now*."""
@@ -65,16 +65,16 @@ class UpstreamSettings:
     """
 
     latency_s: Draw = attrs.field(default=LogNormal(median=0.6, sigma=0.4), validator=made)
-    tokens_per_s: float | None = attrs.field(default=None, validator=optional(checks.positive))
-    failure_rate: float = attrs.field(default=0.0, validator=checks.share)
-    failure_s: float = attrs.field(default=0.05, validator=checks.not_negative)
-    cut_rate: float = attrs.field(default=0.0, validator=checks.share)
-    concurrency: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
-    when_full: Literal["refuse", "slow"] = attrs.field(default="refuse", validator=checks.one_of("refuse", "slow"))
-    rpm: float | None = attrs.field(default=None, validator=optional(checks.positive))
-    tpm: float | None = attrs.field(default=None, validator=optional(checks.positive))
-    retry_after: bool = attrs.field(default=True, validator=checks.flag)
-    tells_limits: bool = attrs.field(default=False, validator=checks.flag)
+    tokens_per_s: float | None = attrs.field(default=None, validator=optional(options.positive))
+    failure_rate: float = attrs.field(default=0.0, validator=options.share)
+    failure_s: float = attrs.field(default=0.05, validator=options.not_negative)
+    cut_rate: float = attrs.field(default=0.0, validator=options.share)
+    concurrency: int | None = attrs.field(default=None, validator=optional(options.whole(1)))
+    when_full: Literal["refuse", "slow"] = attrs.field(default="refuse", validator=options.one_of("refuse", "slow"))
+    rpm: float | None = attrs.field(default=None, validator=optional(options.positive))
+    tpm: float | None = attrs.field(default=None, validator=optional(options.positive))
+    retry_after: bool = attrs.field(default=True, validator=options.flag)
+    tells_limits: bool = attrs.field(default=False, validator=options.flag)
     phases: tuple[Phase, ...] = attrs.field(default=(), validator=made)
 
     def phase_at(self, now: float) -> Phase:
@@ -96,8 +96,8 @@ class PromptSettings:
     complexity: Draw = attrs.field(default=Uniform(low=0.0, high=1.0), validator=made)
     input_tokens: Draw = attrs.field(default=LogNormal(median=400.0, sigma=0.8), validator=made)
     output_tokens: Draw = attrs.field(default=LogNormal(median=150.0, sigma=0.6), validator=made)
-    stream: float = attrs.field(default=0.0, validator=checks.share)
-    model: str | None = attrs.field(default=None, validator=optional(checks.text))
+    stream: float = attrs.field(default=0.0, validator=options.share)
+    model: str | None = attrs.field(default=None, validator=optional(options.text))
 
 
 @attrs.frozen(kw_only=True)
@@ -109,12 +109,12 @@ class SimulationSettings:
     the one before it, the last before the simulated fleet.  The time line counts in steps of ``interval_s``.
     """
 
-    config: str | None = attrs.field(default=None, validator=optional(checks.text))
-    seed: int = attrs.field(default=0, validator=checks.whole)
-    duration_s: float = attrs.field(default=300.0, validator=checks.positive)
-    requests: int | None = attrs.field(default=None, validator=optional(checks.whole_positive))
-    interval_s: float = attrs.field(default=1.0, validator=checks.positive)
-    layers: int = attrs.field(default=1, validator=checks.whole_positive)
+    config: str | None = attrs.field(default=None, validator=optional(options.text))
+    seed: int = attrs.field(default=0, validator=options.whole())
+    duration_s: float = attrs.field(default=300.0, validator=options.positive)
+    requests: int | None = attrs.field(default=None, validator=optional(options.whole(1)))
+    interval_s: float = attrs.field(default=1.0, validator=options.positive)
+    layers: int = attrs.field(default=1, validator=options.whole(1))
     arrivals: Arrivals | Closed = attrs.field(default=Poisson(), validator=made)
     prompts: PromptSettings = attrs.field(default=PromptSettings(), validator=made)
     upstreams: Mapping[str, UpstreamSettings] = attrs.field(factory=dict, validator=made)

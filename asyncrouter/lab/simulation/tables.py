@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from asyncrouter.config.checks import described, join, unknown
+from asyncrouter.config.checks import join, unknown
+from asyncrouter.hooks.options import unexpected
 from asyncrouter.types.errors import ConfigFault
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def variant(value: Any, kinds: Mapping[str, type], path: str, faults: list[Confi
     What is wrong goes to *faults*.
     """
     if not isinstance(value, Mapping):
-        faults.append(ConfigFault(path, f"expected a table, not {described(value)}", f"with kind = {_listed(kinds)}"))
+        faults.append(unexpected(path, "a table", value, f"with kind = {_listed(kinds)}"))
         return None
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in kinds:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import input_tokens, requested_output_tokens

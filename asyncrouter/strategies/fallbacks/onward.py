@@ -7,15 +7,21 @@ The first answer wins, and built-in strategies run in the order in which they we
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.types.decisions import Fallback
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import Disposition, ProviderError
 from asyncrouter.types.trace import Attempt, Outcome, TraceView
+
+
+def group_names(value: Any) -> tuple[str, ...]:
+    """Convert the option ``groups``: a list of different group names."""
+    return options.names(value, "groups")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -38,7 +44,7 @@ class GroupChainFallback:
     ``groups``: group names in the order in which to ask them.
     """
 
-    groups: tuple[str, ...] = attrs.field(converter=options.group_names)
+    groups: tuple[str, ...] = attrs.field(converter=group_names)
 
     @hookimpl(trylast=True)
     def asyncrouter_fallback(self, attempt: Attempt, trace: TraceView) -> Fallback | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import attrs
 
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
-from asyncrouter.strategies.fallbacks.onward import after, to_group
+from asyncrouter.strategies.fallbacks.onward import after, group_names, to_group
 from asyncrouter.types.decisions import Fallback, GiveUp
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import ContentFiltered, ContextWindowExceeded
@@ -21,7 +20,7 @@ class LargerContextFallback:
     known to be larger than an unknown one.  ``groups``: group names to ask when there is none.
     """
 
-    groups: tuple[str, ...] = attrs.field(default=(), converter=options.group_names)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=group_names)
 
     @hookimpl(trylast=True)
     def asyncrouter_fallback(
@@ -45,7 +44,7 @@ class ContentFilterFallback:
     ``groups``: group names to ask when no deployment remains.
     """
 
-    groups: tuple[str, ...] = attrs.field(default=(), converter=options.group_names)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=group_names)
 
     @hookimpl(trylast=True)
     def asyncrouter_fallback(

@@ -14,8 +14,8 @@ import random as random_numbers
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.types.decisions import GiveUp, Retry
 from asyncrouter.types.errors import Disposition, RateLimited
 from asyncrouter.types.trace import Attempt, TraceView

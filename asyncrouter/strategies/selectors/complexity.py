@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.decisions import Estimate, Selection, new_selection
 from asyncrouter.types.deployments import Deployment

@@ -8,8 +8,8 @@ from functools import partial
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.strategies.hull import Hull
 from asyncrouter.strategies.standings import FEW, in_order

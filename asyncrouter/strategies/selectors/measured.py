@@ -6,8 +6,8 @@ import math
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
-from asyncrouter.strategies import options
 from asyncrouter.strategies.standings import ByNumber
 from asyncrouter.types.decisions import Selection, new_selection
 from asyncrouter.types.deployments import Deployment, DeploymentView, FleetView

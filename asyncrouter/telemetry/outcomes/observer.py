@@ -6,18 +6,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from attrs.validators import optional
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.telemetry.outcomes.records import Feedback, LoggedAttempt, LoggedCall
 from asyncrouter.telemetry.outcomes.schema import open_for_writing, plain
 from asyncrouter.telemetry.outcomes.writer import Entry, Writer
 from asyncrouter.types.decisions import Estimate
-from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.types.errors import ConfigFault
 from asyncrouter.types.events import Event, FeedbackGiven, RequestFinished, ShadowFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
@@ -25,6 +27,14 @@ from asyncrouter.types.trace import Attempt, Outcome, RouteTrace
 
 CAPACITY = 10_000
 """Records that wait for the disk at most: about 20 MB, and at 1,000 calls a second a disk that hangs for 10 s."""
+
+CHECKS: Mapping[str, options.Check] = {
+    "prompts": options.flag,
+    "vectors": options.flag,
+    "keep_rows": optional(options.whole(1)),
+    "keep_days": optional(options.positive),
+    "capacity": options.whole(1),
+}
 
 GIVEN = (Outcome.OK, Outcome.REJECTED)
 """How the attempt of a given answer may have ended: the best of those that were rejected is given too."""
@@ -61,13 +71,14 @@ class OutcomeLog:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = Path(path).absolute()
-        faults = [*_flags(prompts=prompts, vectors=vectors), *_bounds(keep_rows, keep_days, capacity)]
-        if self._path.is_dir():
-            faults.append(ConfigFault("path", "is a directory", 'name a file: path = "outcomes.sqlite"'))
-        elif not self._path.parent.is_dir():
-            faults.append(ConfigFault("path", "its directory does not exist", f"make {self._path.parent.name}/ first"))
-        if faults:
-            raise ConfigError(faults=faults)
+        given = {
+            "prompts": prompts,
+            "vectors": vectors,
+            "keep_rows": keep_rows,
+            "keep_days": keep_days,
+            "capacity": capacity,
+        }
+        options.refuse((*_wrong(given), *_misplaced(self._path)))
         self._prompts = prompts
         self._vectors = vectors
         self._label = label
@@ -232,23 +243,15 @@ def _sum(costs: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _flags(**flags: object) -> list[ConfigFault]:
-    return [
-        ConfigFault(name, f"expected true or false, not {type(value).__name__}")
-        for name, value in flags.items()
-        if not isinstance(value, bool)
-    ]
+def _wrong(given: Mapping[str, object]) -> Iterator[ConfigFault]:
+    """Yield the faults of the options *given*."""
+    for name, value in given.items():
+        yield from options.faults_in(value, name, CHECKS[name])
 
 
-def _bounds(keep_rows: object, keep_days: object, capacity: object) -> list[ConfigFault]:
-    faults = [
-        ConfigFault(name, "expected a whole number of 1 or more")
-        for name, value in (("keep_rows", keep_rows), ("capacity", capacity))
-        if not (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-        and not (value is None and name == "keep_rows")
-    ]
-    if keep_days is not None and not (
-        isinstance(keep_days, (int, float)) and not isinstance(keep_days, bool) and keep_days > 0
-    ):
-        faults.append(ConfigFault("keep_days", "expected a number of days over 0"))
-    return faults
+def _misplaced(path: Path) -> Iterator[ConfigFault]:
+    """Yield the fault of a *path* at which there can be no file."""
+    if path.is_dir():
+        yield ConfigFault("path", "is a directory", 'name a file: path = "outcomes.sqlite"')
+    elif not path.parent.is_dir():
+        yield ConfigFault("path", "its directory does not exist", f"make {path.parent.name}/ first")

@@ -186,8 +186,8 @@ def test_agents_beyond_the_most_learn_together():
         ({"window": 10}, "window: expected a number of 100 or more, not 10"),
         ({"pending": 0}, "pending: expected a whole number from 1 to"),
         ({"per_agent": "yes"}, "per_agent: expected true or false"),
-        ({"share": ""}, "share: expected a name"),
-        ({"on_corrupt": "ignore"}, 'on_corrupt: expected "raise" or "fresh"'),
+        ({"share": ""}, "share: is empty"),
+        ({"on_corrupt": "ignore"}, "on_corrupt: expected raise or fresh"),
         ({"explor": 1}, 'explor: unknown key; did you mean "explore"'),
     ],
 )

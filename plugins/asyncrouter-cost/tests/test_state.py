@@ -260,7 +260,7 @@ def test_two_routers_do_not_keep_one_file(wall, file):
     ("options", "message"),
     [
         ({"state": 3, "budgets": [{"usd": 1, "per": "day"}]}, "state: expected the path of a file, not 3"),
-        ({"state": "", "budgets": [{"usd": 1, "per": "day"}]}, "state: expected the path of a file, not ''"),
+        ({"state": "", "budgets": [{"usd": 1, "per": "day"}]}, "state: expected the path of a file, not the string ''"),
         ({"state": "x"}, "state: keeps budgets, and there are none"),
         ({"budgets": [{"usd": 1, "per": "day"}, {"usd": 2, "per": "day"}]}, r"budgets\[1\]: has the same per, by and"),
     ],

@@ -34,7 +34,7 @@ UNKNOWN_KEYS = [
 
 WRONG_TYPES = [
     ("router", 3, "router: expected a table, not 3"),
-    ("router", [], "router: expected a table, not a list"),
+    ("router", [], "router: expected a table, not an empty list"),
     ("providers", "openai", "providers: expected a table, not the string 'openai'"),
     ("deployments.mini", "gpt-4", "deployments.mini: expected a table, not the string 'gpt-4'"),
     ("router.default", 3, "router.default: expected a string, not 3"),
@@ -46,7 +46,7 @@ WRONG_TYPES = [
     ("router.max_attempts", 2.0, "router.max_attempts: expected a whole number of 1 or more, not 2.0"),
     ("router.max_attempts", False, "router.max_attempts: expected a whole number of 1 or more, not the boolean false"),
     ("router.seed", 1.5, "router.seed: expected a whole number, not 1.5"),
-    ("router.params", [1], "router.params: expected a table, not a list"),
+    ("router.params", [1], "router.params: expected a table, not the list [1]"),
     ("router.plugins", "x", "router.plugins: expected a list of strategies, not the string 'x'"),
     ("providers.openai.kind", 7, "providers.openai.kind: expected a string, not 7"),
     (
@@ -146,7 +146,7 @@ OUT_OF_RANGE = [
         "deployments.mini.capabilities",
         ["tool"],
         (
-            "deployments.mini.capabilities[0]: expected json_schema or streaming or tools or vision, "
+            "deployments.mini.capabilities[0]: expected json_schema, streaming, tools or vision, "
             "not the string 'tool'; did you mean \"tools\"?"
         ),
     ),
@@ -183,19 +183,19 @@ OUT_OF_RANGE = [
     (
         "groups.chat.on_interrupt",
         "resume",
-        "groups.chat.on_interrupt: expected raise or continue or restart, not the string 'resume'",
+        "groups.chat.on_interrupt: expected raise, continue or restart, not the string 'resume'",
     ),
-    ("groups.chat.on_interrupt", 1, "groups.chat.on_interrupt: expected raise or continue or restart, not 1"),
+    ("groups.chat.on_interrupt", 1, "groups.chat.on_interrupt: expected raise, continue or restart, not 1"),
     (
         "groups.chat.on_interrupt",
         ("raise", "restart"),
-        "groups.chat.on_interrupt: expected raise or continue or restart, not a list",
+        "groups.chat.on_interrupt: expected raise, continue or restart, not a list",
     ),
     (
         "groups.chat.parallel",
         {"take": "majorty"},
         (
-            "groups.chat.parallel.take: expected first or best or majority, not the string 'majorty'; "
+            "groups.chat.parallel.take: expected first, best or majority, not the string 'majorty'; "
             'did you mean "majority"?'
         ),
     ),

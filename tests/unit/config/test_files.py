@@ -153,11 +153,11 @@ def test_a_byte_order_mark_is_no_fault(written):
         ("a.json", "", "bad JSON: Expecting value (at line 1, column 1)"),
         ("a.json", "9" * 5000, "bad JSON: Exceeds the limit"),
         ("a.json", "[" * 200000, "is nested too deeply"),
-        ("a.json", "[1]", "expected a table at the top, not a list"),
+        ("a.json", "[1]", "expected a table at the top, not the list [1]"),
         ("a.json", '{"router": {"seed": 1, "seed": 2}}', "the key seed stands twice in one table; remove one"),
         ("a.yaml", "a: b: c", "bad YAML: mapping values are not allowed here (at line 1, column 5)"),
         ("a.yaml", "a: [1,\n", "bad YAML: expected the node content, but found '<stream end>' (at line 2, column 1)"),
-        ("a.yaml", "- 1\n", "expected a table at the top, not a list"),
+        ("a.yaml", "- 1\n", "expected a table at the top, not the list [1]"),
         ("a.yaml", "just words\n", "expected a table at the top, not the string 'just words'"),
         ("a.yaml", "a: 1\n---\nb: 2\n", "bad YAML: but found another document (at line 2, column 1)"),
         ("a.yaml", "a: *nix", "bad YAML: found undefined alias 'nix' (at line 1, column 4)"),
@@ -210,7 +210,7 @@ def test_faults_of_a_file_are_headed_by_its_name(written):
         f"{path}: the key router stands twice in one table (at line 2); remove one",
         f"{path}: the key seed stands twice in one table (at line 1); remove one",
         "router.deadline_s: expected a positive number, not -1",
-        "router.seed: expected a whole number, not a list",
+        "router.seed: expected a whole number, not an empty list",
     ]
     path.write_text("router: {seed: x}")
     with pytest.raises(ConfigError, match=r"a\.yaml: 1 fault\n"):

@@ -130,7 +130,7 @@ def test_a_mapping_may_hold_made_parts():
             "expected a table, or an object with complete, stream and aclose, not an object of type object",
         ),
         (lambda: ProviderSettings(options={1: 2}), "options: the key 1 is no string; put it in quotes"),
-        (lambda: RouterConfig(groups=[]), "groups: expected a mapping of GroupSettings, not a list"),
+        (lambda: RouterConfig(groups=[]), "groups: expected a mapping of GroupSettings, not an empty list"),
         (
             lambda: RouterConfig(groups={"g": {"deployments": ["a"]}, "": GroupSettings(deployments=["a"])}),
             'groups.g: expected a GroupSettings under its name\ngroups."": expected a GroupSettings under its name',

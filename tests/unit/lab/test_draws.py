@@ -80,7 +80,7 @@ def test_the_same_seed_draws_the_same_numbers():
         ({"kind": "lognormal", "medain": 1.0}, 'x.medain: unknown key; did you mean "median"?'),
         ({"kind": "lognormal", "median": 0}, "x.median: expected a positive number, not 0"),
         ({"kind": "mixture"}, "x.parts: missing; list its parts"),
-        ({"kind": "mixture", "parts": []}, "x.parts: expected a list of parts, not a list"),
+        ({"kind": "mixture", "parts": []}, "x.parts: expected a list of parts, not an empty list"),
         ({"kind": "mixture", "parts": [{"share": 0, "of": 1}]}, "x.parts[0].share: expected a positive number, not 0"),
         ({"kind": "mixture", "parts": [{"share": 1, "of": "y"}]}, "x.parts[0].of: expected a number or a distribution"),
         ({"kind": "mixture", "parts": [1]}, "x.parts[0]: expected a table, not 1"),

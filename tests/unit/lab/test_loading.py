@@ -168,7 +168,7 @@ def test_every_fault_is_told_at_once(faults):
         "groups.other.deployments[0]: unknown deployment 'c'; known: a, b",
         "simulate.arrivals.kind: unknown kind 'poison'; did you mean \"poisson\"?",
         f"simulate.prompts.complexity: expected a number or a distribution, not the string 'hard'; {EXAMPLE}",
-        "simulate.upstreams.a.phases[0].down: expected refuse or 429 or 500 or 503 or hang, not the string 'off'",
+        "simulate.upstreams.a.phases[0].down: expected refuse, 429, 500, 503 or hang, not the string 'off'",
         'simulate.upstreams.a.latency: unknown key; did you mean "latency_s"?',
         'simulate.duration: unknown key; did you mean "duration_s"?',
         "variants.other.simulate.layers: expected a whole number of 1 or more, not 0",

@@ -75,7 +75,7 @@ def test_the_chain_declines_where_the_error_forbids_it(failed, course, error):
 
 @pytest.mark.parametrize("strategy", [GroupChainFallback, LargerContextFallback, ContentFilterFallback])
 def test_groups_are_a_list_of_names(strategy):
-    with pytest.raises(ValueError, match=r"^groups: expected a list of names, not 'x'$"):
+    with pytest.raises(ValueError, match=r"^groups: expected a list of names, not the string 'x'$"):
         strategy(groups="x")
 
 

@@ -126,7 +126,7 @@ def test_no_initial_delay_stays_none_however_often():
         ({"initial_delay_s": -1}, r"^initial_delay_s: expected a number of 0 or more, not -1$"),
         ({"factor": 0.5}, r"^factor: expected a number of 1 or more, not 0\.5$"),
         ({"cap_s": math.inf}, r"^cap_s: expected a number of 0 or more, not inf$"),
-        ({"jitter": "yes"}, r"^jitter: expected true or false, not 'yes'$"),
+        ({"jitter": "yes"}, r"^jitter: expected true or false, not the string 'yes'$"),
         ({"retry_after_cap_s": math.nan}, r"^retry_after_cap_s: expected a number of 0 or more, not nan$"),
     ],
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+from attrs.validators import optional
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.types.decisions import Estimate, Selection
 from asyncrouter.types.deployments import Deployment, FleetView
 from asyncrouter.types.events import Event, FeedbackGiven, RequestFinished
 from asyncrouter.types.request import Request
-from asyncrouter_adaptive import options
 from asyncrouter_adaptive.pending import Outcome
 from asyncrouter_adaptive.rewards import answering, quality_of
 
@@ -49,12 +50,12 @@ class AdaptiveSelector:
     explore: float = attrs.field(default=2_000.0, validator=options.number(1))
     epsilon: float = attrs.field(default=0.005, validator=options.number(0, 1))
     regret: float = attrs.field(default=0.2, validator=options.number(0, 1))
-    incumbent: str | None = attrs.field(default=None, validator=options.name_or_none)
+    incumbent: str | None = attrs.field(default=None, validator=optional(options.text))
     feedback_s: float = attrs.field(default=30.0, validator=options.number(0))
     pending: int = attrs.field(default=10_000, validator=options.whole(1, 10_000_000))
     per_agent: bool = attrs.field(default=False, validator=options.flag)
-    share: str | None = attrs.field(default=None, validator=options.name_or_none)
-    state: str | None = attrs.field(default=None, validator=options.name_or_none)
+    share: str | None = attrs.field(default=None, validator=optional(options.text))
+    state: str | None = attrs.field(default=None, validator=optional(options.text))
     save_s: float = attrs.field(default=60.0, validator=options.number(1))
     on_corrupt: str = attrs.field(default="raise", validator=options.one_of("raise", "fresh"))
     store: Store = attrs.field(init=False, repr=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, Literal
 
 import attrs
 
-from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.hooks import options
+from asyncrouter.types.errors import ConfigFault
 
 PERIODS_S: Mapping[str, float] = {"hour": 3600.0, "day": 86_400.0, "month": 30 * 86_400.0}
 """The periods of budgets in seconds; a month has thirty days."""
@@ -70,17 +70,15 @@ def checked_options(
 ) -> Options:
     """Return the options; raise :class:`ConfigError` with every fault found."""
     faults = [
-        *_number("usd_per_quality", usd_per_quality, above=0.0),
-        *_number("difficulty", difficulty, least=0.0),
-        *_number("output_tokens", output_tokens, least=1, whole=True),
+        *options.faults_in(usd_per_quality, "usd_per_quality", options.positive),
+        *options.faults_in(difficulty, "difficulty", options.not_negative),
+        *options.faults_in(output_tokens, "output_tokens", options.whole(1)),
         *_qualities(qualities),
         *_budgets(budgets),
+        *options.faults_in(on_exceeded, "on_exceeded", options.one_of(*ON_EXCEEDED)),
         *_state(state, budgets),
     ]
-    if on_exceeded not in ON_EXCEEDED:
-        faults.append(_fault("on_exceeded", '"raise" or "downgrade"', on_exceeded))
-    if faults:
-        raise ConfigError(faults=faults)
+    options.refuse(faults)
     return Options(
         usd_per_quality=float(usd_per_quality),
         qualities=dict(qualities),
@@ -92,45 +90,22 @@ def checked_options(
     )
 
 
-def _number(
-    path: str,
-    value: Any,
-    *,
-    least: float = -math.inf,
-    most: float = math.inf,
-    above: float = -math.inf,
-    whole: bool = False,
-) -> Iterator[ConfigFault]:
-    kinds = (int,) if whole else (int, float)
-    is_number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    if is_number and least <= value <= most and value > above:
-        return
-    wanted = "a whole number" if whole else "a number"
-    if above > -math.inf:
-        wanted += f" above {above:g}"
-    elif most < math.inf:
-        wanted += f" from {least:g} to {most:g}"
-    else:
-        wanted += f" of {least:g} or more"
-    yield _fault(path, wanted, value)
-
-
 def _qualities(value: Any) -> Iterator[ConfigFault]:
     if not isinstance(value, Mapping):
-        yield _fault("qualities", "a table of deployment names and qualities from 0 to 1", value)
+        yield options.unexpected("qualities", "a table of deployment names and qualities from 0 to 1", value)
         return
     for name, quality in value.items():
-        yield from _number(f"qualities.{name}", quality, least=0.0, most=1.0)
+        yield from options.faults_in(quality, f"qualities.{name}", options.share)
 
 
 def _budgets(value: Any) -> Iterator[ConfigFault]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        yield _fault("budgets", 'a list of tables like { usd = 5.0, per = "day" }', value)
+        yield options.unexpected("budgets", 'a list of tables like { usd = 5.0, per = "day" }', value)
         return
     for place, budget in enumerate(value):
         path = f"budgets[{place}]"
         if not isinstance(budget, Mapping):
-            yield _fault(path, 'a table like { usd = 5.0, per = "day" }', budget)
+            yield options.unexpected(path, 'a table like { usd = 5.0, per = "day" }', budget)
             continue
         yield from _budget(path, budget)
         alike = next((other for other in range(place) if _same(value[other], budget)), None)
@@ -142,12 +117,11 @@ def _budget(path: str, budget: Mapping[str, Any]) -> Iterator[ConfigFault]:
     for key in budget:
         if key not in BUDGET_KEYS:
             yield ConfigFault(f"{path}.{key}", "unknown key", f"known: {', '.join(BUDGET_KEYS)}")
-    yield from _number(f"{path}.usd", budget.get("usd"), above=0.0)
-    if budget.get("per") not in PERIODS_S:
-        yield _fault(f"{path}.per", f"one of {', '.join(PERIODS_S)}", budget.get("per"))
+    yield from options.faults_in(budget.get("usd"), f"{path}.usd", options.positive)
+    yield from options.faults_in(budget.get("per"), f"{path}.per", options.one_of(*PERIODS_S))
     by = budget.get("by", "")
     if by not in {"", "agent"} and not (isinstance(by, str) and by.startswith(BY_METADATA) and by != BY_METADATA):
-        yield _fault(f"{path}.by", '"agent" or "metadata." and a key', by)
+        yield options.unexpected(f"{path}.by", '"agent" or "metadata." and a key', by)
     only = budget.get("only")
     if only is not None and (not isinstance(only, str) or not by):
         yield ConfigFault(f"{path}.only", "names an agent or a value, and goes with by", 'add by = "agent"')
@@ -161,10 +135,6 @@ def _state(value: Any, budgets: Any) -> Iterator[ConfigFault]:
     if value is None:
         return
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        yield _fault("state", "the path of a file", value)
+        yield options.unexpected("state", "the path of a file", value)
     elif not budgets:
         yield ConfigFault("state", "keeps budgets, and there are none", "add budgets, or leave it out")
-
-
-def _fault(path: str, wanted: str, value: object) -> ConfigFault:
-    return ConfigFault(path, f"expected {wanted}, not {value!r}")

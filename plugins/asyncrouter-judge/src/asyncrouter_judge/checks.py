@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter_judge import options
 from asyncrouter_judge.findings import Check, Finding
 from asyncrouter_judge.formats import json_check, schema_faults
 from asyncrouter_judge.samples import consistency, probability
@@ -28,7 +28,7 @@ def checks_by_name() -> dict[str, Check]:
 
 
 def _known(value: Any) -> tuple[str, ...]:
-    return options.names_of(value, "checks", NAMES)
+    return options.names(value, "checks", NAMES)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.types.agreement import normal_form
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter_judge import options
 from asyncrouter_judge.asking import AskingJudge
 from asyncrouter_judge.checks import verdict_of
 from asyncrouter_judge.samples import agreement_of

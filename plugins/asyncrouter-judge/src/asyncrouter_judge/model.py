@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from asyncrouter.hooks import options
 from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.request import EMPTY, Request
 from asyncrouter.types.response import Response
-from asyncrouter_judge import options
 from asyncrouter_judge.asking import AskingJudge
 from asyncrouter_judge.grading import RUBRIC, question, score_in
 

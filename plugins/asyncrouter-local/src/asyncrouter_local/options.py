@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
-from asyncrouter.types.errors import ConfigError, ConfigFault
+from asyncrouter.hooks.options import faults_in, refuse, unexpected, whole
+from asyncrouter.types.errors import ConfigFault
 
 GGUF_MAGIC = b"GGUF"
 """The first four bytes of every GGUF file (GGUF specification, "File structure")."""
@@ -55,15 +55,14 @@ def checked_options(
             ConfigFault("", "the package xllamacpp, which holds llama.cpp's server, is missing", INSTALL_SERVER)
         )
     threads = default_threads() if threads is None else threads
-    faults += _number_faults("threads", threads, 1, 1024)
-    faults += _number_faults("n_ctx", n_ctx, 16, 2**24)
-    faults += _number_faults("n_parallel", n_parallel, 1, 256)
-    faults += _number_faults("seed", seed, 0, LARGEST_SEED) if seed is not None else ()
-    faults += _number_faults("port", port, 0, LARGEST_PORT)
+    faults += faults_in(threads, "threads", whole(1, 1024))
+    faults += faults_in(n_ctx, "n_ctx", whole(16, 2**24))
+    faults += faults_in(n_parallel, "n_parallel", whole(1, 256))
+    faults += faults_in(seed, "seed", whole(0, LARGEST_SEED)) if seed is not None else ()
+    faults += faults_in(port, "port", whole(0, LARGEST_PORT))
     if alias is not None and (not isinstance(alias, str) or not alias.strip()):
-        faults.append(ConfigFault("alias", f"expected a name, not {alias!r}", "leave it out for the file's own name"))
-    if faults:
-        raise ConfigError(faults=faults)
+        faults.append(unexpected("alias", "a name", alias, "leave it out for the file's own name"))
+    refuse(faults)
     return Options(
         model_path=model,
         alias=alias or model.stem.lower(),
@@ -95,7 +94,7 @@ def packaged_model() -> Path | None:
 
 def _find_model(given: object) -> tuple[Path, list[ConfigFault]]:
     if given is not None and not isinstance(given, (str, os.PathLike)):
-        return Path(), [ConfigFault("model_path", f"expected a file's path, not {given!r}", "name a GGUF file")]
+        return Path(), [unexpected("model_path", "a file's path", given, "name a GGUF file")]
     path = packaged_model() if given is None else Path(given).expanduser()
     if path is None:
         return Path(), [ConfigFault("model_path", "no model is given and none is installed", INSTALL_WEIGHTS)]
@@ -108,8 +107,3 @@ def _find_model(given: object) -> tuple[Path, list[ConfigFault]]:
     if magic != GGUF_MAGIC:
         return path, [ConfigFault("model_path", f"{str(path)!r} is not a GGUF file", cure)]
     return path, []
-
-
-def _number_faults(path: str, value: object, least: int, most: int) -> Iterator[ConfigFault]:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        yield ConfigFault(path, f"expected a whole number from {least} to {most}, not {value!r}")
