@@ -2,8 +2,8 @@
 
 - ``as written``: ``session.post(url, json=…)`` and ``response.json()``, as people write it;
 - ``prepared``: the same session, with address and headers made once, the body by orjson, no redirects;
-- ``exchange``: aiohttp's pool and parser with the request's bytes put together by the router
-  (``asyncrouter/providers/exchange.py``).
+- ``exchange``: aiohttp's connections and parser, with the request's bytes and the pool by the router
+  (``asyncrouter/providers/exchange.py``, ``line.py``, ``pool.py``).
 
 Run it as ``python benchmarks/wire.py [--rounds N] [--calls N] [--concurrency N] [--uvloop] [--json]``.
 """
@@ -22,7 +22,8 @@ import orjson
 import yarl
 from measuring import MESSAGES, Work, at_concurrency, in_turn, machine, progress, runner, server
 
-from asyncrouter.providers.exchange import Address, head_of_answer
+from asyncrouter.providers.exchange import Address
+from asyncrouter.providers.pool import Pool
 
 BODY = {"model": "small", "messages": MESSAGES}
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer key"}
@@ -32,11 +33,16 @@ BOUNDS = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
 @contextlib.asynccontextmanager
 async def contestants(url: str, concurrency: int) -> AsyncIterator[dict[str, Work]]:
     """Yield the three uses, by name."""
-    address = Address(url, HEADERS, None, asyncio.get_running_loop())
     prepared_url = yarl.URL(url)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        contextlib.AsyncExitStack() as stack,
+    ):
         connector = session.connector
         assert isinstance(connector, aiohttp.TCPConnector)
+        pool = Pool(connector, 30.0, asyncio.get_running_loop())
+        stack.push_async_callback(pool.aclose)
+        address = Address(url, HEADERS, None, pool)
 
         async def as_written() -> None:
             async with session.post(url, json=BODY, headers={"Authorization": "Bearer key"}) as response:
@@ -52,12 +58,17 @@ async def contestants(url: str, concurrency: int) -> AsyncIterator[dict[str, Wor
                 orjson.loads(await response.read())["choices"][0]["message"]["content"]
 
         async def exchange() -> None:
-            connection = await address.connect(connector, BOUNDS)
-            _, content = await head_of_answer(connection, address.request_of(orjson.dumps(BODY), {}))
-            content.on_eof(connection.release)
+            line = address.place.take() or await address.connect(BOUNDS)
+            await line.ask(address.request_of(orjson.dumps(BODY), {}))
+            body = line.body
+            assert body is not None
             pieces = []
-            while data := await content.readany():
-                pieces.append(data)
+            while (piece := body.take()) != b"":
+                if piece is None:
+                    await line.news()
+                else:
+                    pieces.append(piece)
+            line.end()
             orjson.loads(b"".join(pieces))["choices"][0]["message"]["content"]
 
         yield {one.__name__: at_concurrency(one, concurrency) for one in (as_written, prepared, exchange)}

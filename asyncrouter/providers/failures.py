@@ -99,7 +99,7 @@ def _reason_of(error: Exception) -> str:
 
 def failure_of_body(error: Exception, deployment: Deployment, hidden: Hidden) -> ProviderError:
     """Return our error for what aiohttp raised while the body was read."""
-    if isinstance(error, aiohttp.ClientPayloadError):
+    if isinstance(error, (aiohttp.ClientPayloadError, HttpProcessingError)):
         cause = error.__cause__ or error
         text = f"the answer broke off or is damaged: {getattr(cause, 'message', cause)}"
         return MalformedResponse(told(deployment, text, hidden), deployment=deployment.name)

@@ -216,9 +216,9 @@ class OpenAICompatible:
 
     async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:
         limit = self._settings.max_response_bytes
-        body = exchange.whole()
-        if body is None:
-            body = await _body(exchange, limit)
+        body = exchange.come()
+        if body is None or not exchange.at_end:
+            body = await _rest(body, exchange, limit)
         if len(body) > limit:
             raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
         try:
@@ -273,9 +273,9 @@ class OpenAICompatible:
         )
 
 
-async def _body(exchange: Exchange, limit: int) -> bytes:
-    """Return what is left of the body, or a beginning of it that is longer than *limit* bytes."""
-    pieces = [await exchange.read()]
+async def _rest(begun: bytes | None, exchange: Exchange, limit: int) -> bytes:
+    """Return the body that has *begun*, or a beginning of it that is longer than *limit* bytes."""
+    pieces = [begun or b""]
     size = len(pieces[0])
     while size <= limit and not exchange.at_end:
         pieces.append(await exchange.read())

@@ -20,9 +20,10 @@ import yarl
 
 from asyncrouter.providers.credentials import Credentials
 from asyncrouter.providers.errors import told
-from asyncrouter.providers.exchange import Address, Exchange, head_of_answer
+from asyncrouter.providers.exchange import Address, Exchange
 from asyncrouter.providers.failures import RAISED, failure_of_sending
 from asyncrouter.providers.loopback import LOOPBACK_ONLY, forbidden_host
+from asyncrouter.providers.pool import Pool
 from asyncrouter.providers.settings import Settings
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import ConnectionFailed, Disposition
@@ -38,7 +39,7 @@ CLOSE_S = 1.0
 class Door:
     """One event loop's pool of connections, with what is open on it; ``keeper`` closes it."""
 
-    connector: aiohttp.TCPConnector
+    pool: Pool = attrs.field(repr=False)
     proxy: str | None
     pid: int
     addresses: dict[str, Address] = attrs.field(factory=dict, repr=False)
@@ -73,14 +74,13 @@ class Transport:
         headers = self._credentials.of_call(key, deployment)
         try:
             address = door.addresses.get(deployment.model) or self._address(door, deployment.model)
-            connection = await address.connect(door.connector, _timeout(connect_s))
-            head, content = await head_of_answer(connection, address.request_of(body, headers))
+            line = address.place.take() or await address.connect(_timeout(connect_s))
+            head = await line.ask(address.request_of(body, headers))
         except RAISED as error:
             raise failure_of_sending(error, deployment, self._credentials.hidden(request), connect_s) from None
         return Exchange(
             head,
-            content,
-            connection,
+            line,
             credentials=self._credentials,
             request=request,
             deployment=deployment,
@@ -95,8 +95,7 @@ class Transport:
         headers |= self._credentials.of_all()
         if not settings.preset.keep_alive:
             headers["Connection"] = "close"
-        loop = asyncio.get_running_loop()
-        address = door.addresses[model] = Address(settings.url_for(model), headers, door.proxy, loop)
+        address = door.addresses[model] = Address(settings.url_for(model), headers, door.proxy, door.pool)
         return address
 
     async def aclose(self) -> None:
@@ -130,19 +129,16 @@ class Transport:
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, proxy: str | None) -> AsyncGenerator[Door, None]:
         """Open a pool, yield its door, and close it when the generator is closed."""
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            ssl=self._settings.tls or True,
-            **({"keepalive_timeout": KEEPALIVE_S} if self._settings.preset.keep_alive else {"force_close": True}),
-        )
-        door = self._doors[loop] = Door(connector, proxy, os.getpid())
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._settings.tls or True)
+        pool = Pool(connector, KEEPALIVE_S if self._settings.preset.keep_alive else 0.0, loop)
+        door = self._doors[loop] = Door(pool, proxy, os.getpid())
         try:
             yield door
         finally:
             self._doors.pop(loop, None)
             for exchange in tuple(door.exchanges):
                 exchange.close()
-            await connector.close()
+            await pool.aclose()
 
 
 def _running_loop(deployment: Deployment) -> asyncio.AbstractEventLoop:

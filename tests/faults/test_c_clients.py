@@ -179,7 +179,7 @@ def held_by(f):
     (watch,) = f.router._assembler.providers.values()
     (door,) = watch.provider._transport._doors.values()
     (exchange,) = door.exchanges
-    return exchange._content._size
+    return exchange._body._size
 
 
 async def test_c04_of_a_slow_reader_no_more_is_buffered_than_the_sockets_hold(wall):

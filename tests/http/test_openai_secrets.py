@@ -125,7 +125,7 @@ async def test_no_answer_shows_the_key(provider_of):
         response = await provider.complete(REQUEST, MINI, Timeouts())
     assert SENTINEL not in f"{response!r}{attrs.asdict(response)}{provider!r}{vars(provider)}"
     (door,) = provider._transport._doors.values()
-    assert SENTINEL not in f"{door!r}{door.connector!r}{vars(provider._transport)}{provider._credentials!r}"
+    assert SENTINEL not in f"{door!r}{door.pool.connector!r}{vars(provider._transport)}{provider._credentials!r}"
 
 
 async def test_the_proxys_password_is_struck_out(call, monkeypatch):

@@ -97,13 +97,13 @@ def test_a_loop_closed_without_its_generators_is_done_with_at_the_end():
         loop = asyncio.new_event_loop()
         loop.run_until_complete(ask(provider))
         (door,) = provider._transport._doors.values()
-        (connection,) = [proto.transport for protos in door.connector._conns.values() for proto, _ in protos]
+        (connection,) = [line._transport for place in door.pool.places.values() for line in place._idle]
         connection.abort()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         asyncio.run(provider.aclose())
         assert provider._transport._doors == {}
-        assert door.connector.closed
+        assert door.pool.connector.closed
 
 
 class LoopThread:
