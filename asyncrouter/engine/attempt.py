@@ -34,11 +34,11 @@ from asyncrouter.types.errors import (
     StreamInterrupted,
 )
 from asyncrouter.types.events import AttemptFinished, BreakerChanged
-from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.metrics import HALF_OPEN, BreakerState
 from asyncrouter.types.request import EMPTY
 from asyncrouter.types.response import NO_USAGE, Response, Usage
 from asyncrouter.types.tokens import text_tokens
-from asyncrouter.types.trace import AttemptKind, Outcome, new_attempt
+from asyncrouter.types.trace import FIRST, OK, Outcome, new_attempt
 
 LIMITED_S = 1.0
 """The cooldown after a 429 without a Retry-After: the bound of the first wait of the retry that ships.  Without it a
@@ -80,7 +80,7 @@ class AttemptScope:
         state.in_flight += 1
         state.silence.began(now)
         tally.calls += 1
-        if step.kind is not AttemptKind.FIRST:
+        if step.kind is not FIRST:
             tally.count_kind(step.kind)
         course.tries(state.deployment.name)
         self._limits = limits
@@ -169,7 +169,7 @@ class AttemptScope:
             self._settle(self._limits, error, now)
         if self.response is not None and error is None:
             self._record_success(self.response, now)
-            self._record(Outcome.OK, None, now, self.response)
+            self._record(OK, None, now, self.response)
         elif isinstance(error, ProviderError):
             self._record_failure(error, now)
             self._record(Outcome.FAILED, error, now)
@@ -177,7 +177,7 @@ class AttemptScope:
             self._record_unfinished(error, now)
         if breaker.settings.slow_s is not None:
             breaker.forgets(self)
-        if breaker_before is BreakerState.HALF_OPEN and breaker.may_be_news:
+        if breaker_before is HALF_OPEN and breaker.may_be_news:
             self._fleet.tell_news()
         if breaker.state is not breaker_before:
             tell_change(self.step, breaker_before, breaker.state)
@@ -340,7 +340,7 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
     that its end hands back is taken here, with no await between.
     """
     now = fleet.now()
-    state = fleet[step.deployment.name]
+    state = fleet.states[step.deployment.name]
     breaker = state.breaker
     before = breaker.state
     if breaker.settings.slow_s is not None:

@@ -39,7 +39,7 @@ class _AsyncioBounds:
         self._cut: AsyncioCutOff | None = None
         self._within: AsyncioCutOff | None = None
         self._patient: Patient | None = None
-        self.when = self._deadline = loop.time() + max(0.0, delay_s)
+        self.when = self._deadline = timers.time() + delay_s
         if delay_s != math.inf and not timers.keep(self, loop):
             self.arm()
 
@@ -47,8 +47,8 @@ class _AsyncioBounds:
         """Bound what follows to *bound_s* seconds, less than is left, until :meth:`widen` is called."""
         self._patient = patient
         self._cancels_within = self._task.cancelling()
-        self.when = when = self._loop.time() + bound_s
         timers = self._timers
+        self.when = when = timers.time() + bound_s
         if (self._deadline == math.inf and not timers.keep(self, self._loop)) or when < timers.until:
             self.arm()
 

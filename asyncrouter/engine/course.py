@@ -44,7 +44,7 @@ from asyncrouter.types.errors import (
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Attempt, AttemptKind, Outcome, TraceBuilder
+from asyncrouter.types.trace import FIRST, Attempt, AttemptKind, Outcome, TraceBuilder
 
 Entered = Step | None | Coroutine[Any, Any, Step | None]
 """The step that entering a group has led to, if any; a coroutine of it where a strategy awaits something."""
@@ -85,6 +85,7 @@ class Course:
 
     def anew(self, request: Request) -> Course:
         """Return the course of *request* from the beginning, in the same trace."""
+        self.trace.new_round()
         return Course(request, self.first_route, self.find_route, self.fleet, self.trace)
 
     @property
@@ -107,9 +108,8 @@ class Course:
         self.fleet.budget.first_attempt(now)
         if self.first_route.hedge is not None:
             self.first_route.hedge.budget.first_attempt(now)
-        self.trace.new_round()
-        step = self._enter(self.first_route, AttemptKind.FIRST, "")
-        return step if isinstance(step, Step) else self._found(step, AttemptKind.FIRST, "")
+        step = self._enter(self.first_route, FIRST, "")
+        return step if isinstance(step, Step) else self._found(step, FIRST, "")
 
     async def after_failure(self) -> Step:
         """Return the attempt to make after the one that failed last, in the order of recovery.
@@ -273,7 +273,7 @@ class Course:
         first = None if selection is None else selection.first
         if past:
             first = next((one for one in selection.deployments if one.name == past), None) if selection else None
-        slots = self.fleet[first.name].slots if first is not None else None
+        slots = self.fleet.states[first.name].slots if first is not None else None
         crowded = slots is not None and slots.crowding > 0.0
         if first is not None and crowded:
             self.trace.notes.append(f"{first.name}: no slot is free")

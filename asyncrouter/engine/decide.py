@@ -129,7 +129,9 @@ def _estimate(request: Request, route: Route, fleet: Fleet, trace: TraceBuilder)
         estimate = route.pipeline.estimate(request, route.group)
     except AsyncRouterError as error:
         return _unestimated(error, request, route, fleet, trace)
-    if type(estimate) is not Estimate and must_wait(estimate):
+    if type(estimate) is Estimate:
+        return estimate
+    if must_wait(estimate):
         return _awaited_estimate(estimate, request, route, fleet, trace)
     return estimate or _unestimated(None, request, route, fleet, trace)
 

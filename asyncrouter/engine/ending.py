@@ -10,7 +10,7 @@ from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.events import RequestFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Attempt, AttemptKind
+from asyncrouter.types.trace import FIRST, Attempt
 
 if TYPE_CHECKING:
     from asyncrouter.engine.course import Course
@@ -49,7 +49,7 @@ def ended(course: Course, request: Request, response: Response | None, error: Ba
 def _count(tally: Tally, attempts: tuple[Attempt, ...], duration_s: float, error: BaseException | None) -> None:
     tally.calls += 1
     for attempt in attempts:
-        if attempt.kind is not AttemptKind.FIRST:
+        if attempt.kind is not FIRST:
             tally.count_kind(attempt.kind)
     if error is None:
         tally.latency.observe(duration_s)

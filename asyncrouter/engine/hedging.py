@@ -25,7 +25,7 @@ from asyncrouter.engine.step import Step
 from asyncrouter.types.decisions import Take
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import ProviderError
-from asyncrouter.types.trace import AttemptKind
+from asyncrouter.types.trace import FIRST, AttemptKind
 
 
 class Answer(Protocol):
@@ -73,7 +73,7 @@ def rivals_of(course: Course, step: Step) -> Rivals | None:
     """Return *step* with those to be made beside it; ``None`` when it is made alone."""
     selection, hedge = course.trace.selection, step.route.hedge
     parallel = 1 if selection is None else selection.parallel
-    if step.kind is not AttemptKind.FIRST or (parallel == 1 and hedge is None):
+    if (parallel == 1 and hedge is None) or step.kind is not FIRST:
         return None
     if selection is None or len(selection.order) == 1 or course.request.metadata.get("idempotent") is False:
         return None

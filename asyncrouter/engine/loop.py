@@ -151,7 +151,7 @@ class Engine:
 
     async def _attempt(self, course: Course, step: Step, call: AttemptCall, bounds: Bounds) -> AttemptScope | None:
         """Make the attempt once its deployment has a slot, and judge its answer; ``None`` when it could not begin."""
-        slots = self.fleet[step.deployment.name].slots
+        slots = self.fleet.states[step.deployment.name].slots
         if slots is not None and not await take_slot(course, step, slots):
             return None
         try:

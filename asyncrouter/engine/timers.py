@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Protocol
+
+from asyncrouter.engine.clock import time_of_running_loop
 
 SWEEP_S = 1.0
 """The time between two looks."""
@@ -31,13 +34,15 @@ class Timed(Protocol):
 class Timers:
     """See the module.  One a router, used on one event loop.
 
-    ``until``: the moment of the next look, in the event loop's seconds; what comes before has to see to itself.
+    ``time`` tells the event loop's seconds.
+    ``until``: the moment of the next look; what comes before has to see to itself.
     ``kept``: what is looked at then; who needs no looking after any more takes itself out.
     """
 
-    __slots__ = ("_loop", "_sweeping", "kept", "until")
+    __slots__ = ("_loop", "_sweeping", "kept", "time", "until")
 
     def __init__(self) -> None:
+        self.time: Callable[[], float] = self._first_time
         self.kept: set[Timed] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -63,6 +68,10 @@ class Timers:
             self._sweeping.cancel()
             self._sweeping = None
         self.kept.clear()
+
+    def _first_time(self) -> float:
+        self.time = time_of_running_loop()
+        return self.time()
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self.until = loop.time() + SWEEP_S

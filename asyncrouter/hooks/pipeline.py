@@ -165,36 +165,32 @@ def _first_async(
 
     Plain functions answer at once, as most do; an awaitable of the answer is returned from the first on that awaits.
     """
+    if not steps:
+        return lambda *_arguments: None
+    (plugin, function), others = steps[0], _first_async(hook, steps[1:], types, check)
+    checked, usual = _checker(hook, types, check), types[0]
 
     def call(*arguments: Any) -> Any:
-        for step in steps:
-            plugin, function = step
-            try:
-                result = function(*arguments)
-            except STRANGERS_FAULTS as error:
-                _broken(plugin, hook, error)
-            if type(result) is not usual and must_wait(result):  # nearly all are told at once
-                return awaited(steps.index(step), result, arguments)
-            if result is not None:
-                return checked(plugin, result, arguments)
-        return None
+        try:
+            result = function(*arguments)
+        except STRANGERS_FAULTS as error:
+            _broken(plugin, hook, error)
+        if type(result) is usual and (check is None or not check(result, arguments)):  # nearly all
+            return result
+        if result is None:
+            return others(*arguments)
+        return awaited(result, arguments) if must_wait(result) else checked(plugin, result, arguments)
 
-    async def awaited(place: int, result: Any, arguments: tuple[Any, ...]) -> Any:
-        plugin = steps[place][0]
+    async def awaited(result: Any, arguments: tuple[Any, ...]) -> Any:
         try:
             result = await result
         except STRANGERS_FAULTS as error:
             _broken(plugin, hook, error)
         if result is not None:
             return checked(plugin, result, arguments)
-        result = after(place)(*arguments)
+        result = others(*arguments)
         return await result if must_wait(result) else result
 
-    @functools.cache
-    def after(place: int) -> Callable[..., Any]:
-        return _first_async(hook, steps[place + 1 :], types, check)
-
-    checked, usual = _checker(hook, types, check), types[0]
     return call
 
 
@@ -225,15 +221,16 @@ class _IsSelection:
     def __call__(self, result: Selection, arguments: tuple[Any, ...]) -> str:
         """Return what was expected; "" where *result* is that."""
         given, selected = arguments[2], result.order
-        if selected is given or (isinstance(selected, Ranking) and selected.candidates is given):
-            return ""
         if given is not self._given:
             self._given, self._ids, self._right = given, frozenset(map(id, given)), given
-        if selected is not self._right:
-            selected = result.deployments
-            if not self._ids.issuperset(map(id, selected)):
-                return _NOT_GIVEN
-            self._right = selected
+        if selected is self._right or selected is given:
+            return ""
+        if isinstance(selected, Ranking) and selected.candidates is given:
+            return ""
+        selected = result.deployments
+        if not self._ids.issuperset(map(id, selected)):
+            return _NOT_GIVEN
+        self._right = selected
         return ""
 
 

@@ -29,7 +29,7 @@ from asyncrouter.state.away import nobody
 from asyncrouter.state.ramp import Ramp
 from asyncrouter.state.window import SlidingCounts
 from asyncrouter.types.deployments import BreakerSettings
-from asyncrouter.types.metrics import BreakerState
+from asyncrouter.types.metrics import CLOSED, BreakerState
 
 Permit = int
 SILENT: Permit = -1
@@ -159,7 +159,7 @@ class Breaker:
 
     def admit(self, now: float, *, passed: bool = False) -> Permit | None:
         """Return a permit for one call, or ``None`` when none may pass now.  *passed*: the call has a pass."""
-        if self.state is BreakerState.CLOSED:
+        if self.state is CLOSED:
             if self._ramp is not None and not passed:
                 self.take_turn(now)
             return self._epoch

@@ -230,7 +230,8 @@ class Fleet:
     """Every deployment's state, the shared retry budget, and the tallies of agents.
 
     Reads as :class:`~asyncrouter.types.deployments.FleetView`.  ``now`` tells the time; a router that has entered an
-    event loop puts that loop's own in its place.
+    event loop puts that loop's own in its place.  ``states`` are those of the deployments, by name: the engine looks
+    them up there, without the frame of :meth:`__getitem__`.
     """
 
     def __init__(self, clock: Clock, random: random.Random, budget: RetryBudget) -> None:
@@ -243,30 +244,30 @@ class Fleet:
         self.strays: set[object] = set()
         """Work that did not end when it was told to, held until it does."""
         self.shadows: dict[str, ShadowBudget] = {}
-        self._states: dict[str, DeploymentState] = {}
+        self.states: dict[str, DeploymentState] = {}
         self._away = Away()
         self._news: anyio.Event | None = None
 
     def __getitem__(self, deployment: str) -> DeploymentState:
         """Return the state of the deployment with that name; ``KeyError`` when it was never added."""
-        return self._states[deployment]
+        return self.states[deployment]
 
     @property
     def answered_at(self) -> float:
         """When a deployment last answered, in the clock's seconds."""
-        return max((state.breaker.answered_at for state in self._states.values()), default=ALWAYS)
+        return max((state.breaker.answered_at for state in self.states.values()), default=ALWAYS)
 
     def add(self, deployments: Iterable[Deployment]) -> None:
         """Make a state for each of *deployments* that has none."""
         for deployment in deployments:
-            if deployment.name not in self._states:
-                self._states[deployment.name] = DeploymentState(
+            if deployment.name not in self.states:
+                self.states[deployment.name] = DeploymentState(
                     deployment, self, self.random, self.budget.demand, self._away
                 )
 
     def away(self) -> frozenset[str]:
         """Return the names of the deployments that are not ready; the same set while they are the same."""
-        return self._away.names(self._states, self.now)
+        return self._away.names(self.states, self.now)
 
     def watch(self, deployments: Iterable[str]) -> set[str]:
         """Return a set that gets the names of those of *deployments* whose view may have become less busy or faster.
@@ -275,7 +276,7 @@ class Fleet:
         """
         changed: set[str] = set()
         for name in deployments:
-            self._states[name].watch(changed)
+            self.states[name].watch(changed)
         return changed
 
     def news(self) -> anyio.Event:
@@ -293,14 +294,14 @@ class Fleet:
     def adopt(self, deployments: Iterable[Deployment]) -> None:
         """Take up what another configuration says of *deployments*; those that it does not name stay as they are."""
         for deployment in deployments:
-            state = self._states.get(deployment.name)
+            state = self.states.get(deployment.name)
             if state is not None and state.deployment != deployment:
                 state.adopt(deployment)
 
     def forget(self, deployments: Iterable[str]) -> None:
         """Drop the states of *deployments*, which no call uses any longer."""
         for name in deployments:
-            self._states.pop(name, None)
+            self.states.pop(name, None)
             self._away.forget(name)
 
     def beside(self) -> Fleet:
@@ -319,7 +320,7 @@ class Fleet:
         """Return the snapshot of everything."""
         return Metrics(
             total=self.total.as_agent(),
-            deployments={name: state.metrics() for name, state in self._states.items()},
+            deployments={name: state.metrics() for name, state in self.states.items()},
             agents={name: tally.as_agent() for name, tally in self.agents.items()},
             plugin_failures=dict(self.plugin_failures),
             shadows={group: budget.metrics() for group, budget in self.shadows.items()},
@@ -335,8 +336,8 @@ class _Beside(Fleet):
         self.plugin_failures = fleet.plugin_failures
         self.strays = fleet.strays
         self._fleet = fleet
-        self._states = fleet._states  # noqa: SLF001 - its own kind
-        self._away = fleet._away  # noqa: SLF001
+        self.states = fleet.states
+        self._away = fleet._away  # noqa: SLF001 - its own kind
 
     def tell_news(self) -> None:
         self._fleet.tell_news()

@@ -46,7 +46,6 @@ class SlidingCounts:
         """Forget everything."""
         self._slices.clear()
         self._number = -math.inf
-        self._first = self._second = 0.0
 
     def _forget(self, number: float) -> None:
         while self._slices and self._slices[0][0] < number - SLICES:

@@ -16,6 +16,10 @@ class BreakerState(enum.StrEnum):
     HALF_OPEN = "half_open"
 
 
+CLOSED, HALF_OPEN = BreakerState.CLOSED, BreakerState.HALF_OPEN
+"""Asked for by every call: looked up in its class, a member costs 60 ns, and a global one."""
+
+
 @attrs.frozen(kw_only=True)
 class LatencyQuantiles:
     """Seconds until the answer of successful attempts (for streams: the first output); ``None`` before the first."""

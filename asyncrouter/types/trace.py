@@ -36,6 +36,10 @@ class AttemptKind(enum.StrEnum):
     HEDGE = "hedge"
 
 
+FIRST, OK = AttemptKind.FIRST, Outcome.OK
+"""Those of nearly every attempt: looked up in its class, a member costs 60 ns, and a global one."""
+
+
 @attrs.frozen(kw_only=True)
 class Attempt:
     """One call to one deployment.  ``started_at`` is in the clock's seconds; ``number`` counts from 1.

@@ -151,7 +151,7 @@ class Faulted(Routed):
     async def check_healthy(self) -> None:
         """Make one healthy call as soon as a deployment is ready."""
         self.heal()
-        states = [self.state(name) for name in self.router.fleet._states if name not in self.dead]
+        states = [self.state(name) for name in self.router.fleet.states if name not in self.dead]
         await self.pass_time(max(0.0, min(state.ready_at for state in states) - self.now()))
         assert (await self.ask("still there?", complexity=0.0)).text == "alive", "another answer"
 

@@ -91,7 +91,7 @@ class Routed:
         fleet = self.router.fleet
         assert self.provider is None or self.provider.in_flight == 0
         assert fleet.budget._extra_in_flight == 0
-        for name, state in fleet._states.items():
+        for name, state in fleet.states.items():
             assert state.in_flight == 0, name
             assert state.breaker._probe is None, name
             slots = state.slots
@@ -136,7 +136,7 @@ class Routed:
     async def check_alive(self) -> None:
         """Let every breaker and cooldown run out; then a call of every deployment succeeds at once."""
         self.heal()
-        states = {name: self.state(name) for name in self.router.fleet._states if name not in self.dead}
+        states = {name: self.state(name) for name in self.router.fleet.states if name not in self.dead}
         now = self.router.fleet.now()
         await self.pass_time(max([0.0, *(state.ready_at - now for state in states.values())]))
         for name, state in states.items():

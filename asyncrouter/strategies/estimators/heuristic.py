@@ -30,9 +30,8 @@ the end.  Lengths are always those of the whole.  So the time is bounded, whatev
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -48,12 +47,17 @@ HISTORY_SAMPLE = 2048
 """Characters searched at each end of all other messages."""
 
 
-class Feature(NamedTuple):
+@attrs.frozen
+class Feature:
     """What one feature may earn; see the table above."""
 
     name: str
     weight: float
     half: float
+
+    def points(self, count: float) -> float:
+        """Return the points that *count* earns."""
+        return self.weight * count / (count + self.half)
 
 
 TEXT_FEATURES = (
@@ -69,7 +73,6 @@ DEPTH = Feature("depth", 0.25, 12.0)
 TOOLS = Feature("tools", 0.3, 5.0)
 FORMAT = Feature("format", 0.25, 1.0)
 HISTORY = Feature("history", 0.6, 1.0)
-Counted = Iterable[tuple[Feature, float]]
 
 PER_FENCE = 1.5
 PER_CODE_SYMBOL = 0.1
@@ -78,9 +81,6 @@ PER_MATHEMATICAL_SYMBOL = 0.3
 PER_LIST_ITEM = 0.5
 OTHERS_LENGTH = 0.25
 """What a token outside the last user message counts for length."""
-NOTHING: tuple[Contribution, ...] = ((0.0, LENGTH.name),)
-"""The contributions to an estimate of a request in which nothing was found."""
-_POINTS: Callable[[Contribution], float] = operator.itemgetter(0)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -91,43 +91,47 @@ class HeuristicEstimator:
     def asyncrouter_estimate(self, request: Request) -> Estimate:
         """Return the complexity with the features that made it, in points and largest first, and the token forecast."""
         last, others = _parted(request.messages)
-        input_tokens = tokens.message_tokens(request)
+        found = _text_contributions(_sampled(last, LAST_SAMPLE))
+        total_tokens = tokens.message_tokens(request)
         last_tokens = tokens.text_tokens(last)
-        length = last_tokens + OTHERS_LENGTH * max(0.0, input_tokens - last_tokens - tokens.MESSAGE_TOKENS)
-        counted = [*_counted(last, LAST_SAMPLE), (LENGTH, length)]
+        length = last_tokens
+        other_tokens = total_tokens - last_tokens - tokens.MESSAGE_TOKENS
+        if other_tokens > 0.0:
+            length += OTHERS_LENGTH * other_tokens
+        found.append((LENGTH.points(length), "length"))
         if others:
-            history = points_of(earned(_counted("\n".join(others), HISTORY_SAMPLE)))
-            counted += ((HISTORY, history), (DEPTH, len(others)))
+            history = _sampled("\n".join(others), HISTORY_SAMPLE)
+            found.append((HISTORY.points(sum(points for points, _ in _text_contributions(history))), "history"))
+            found.append((DEPTH.points(len(others)), "depth"))
         output_tokens = None
         if request.params:
             output_tokens = tokens.requested_output_tokens(request)
             tool_count = tokens.tool_count(request)
-            input_tokens += tokens.TOOL_TOKENS * tool_count
-            counted += ((TOOLS, tool_count), (FORMAT, _format_count(request.params.get("response_format"))))
-        contributions = earned(counted)
+            total_tokens += tokens.TOOL_TOKENS * tool_count
+            if tool_count:
+                found.append((TOOLS.points(tool_count), "tools"))
+            if "response_format" in request.params:
+                found.append((FORMAT.points(_format_count(request.params["response_format"])), "format"))
         return new_estimate(
-            complexity=1.0 - math.exp(-points_of(contributions)),
-            input_tokens=input_tokens,
+            complexity=1.0 - math.exp(-sum([points for points, _ in found])),
+            input_tokens=total_tokens,
             output_tokens=output_tokens,
-            contributions=tuple(contributions) or NOTHING,
+            contributions=tuple(found),
             source="heuristic",
         )
 
 
-def earned(counted: Counted) -> list[Contribution]:
-    """Return the points that the features in *counted* earn, without those of which there is nothing."""
-    return [(weight * count / (count + half), name) for (name, weight, half), count in counted if count]
-
-
-def points_of(contributions: list[Contribution]) -> float:
-    """Return the points of *contributions*, all together."""
-    return sum(map(_POINTS, contributions), 0.0)
-
-
 def counts_in(text: str) -> list[float]:
     """Return how much of each of :data:`TEXT_FEATURES` there is in *text*; linear in its length."""
+    counts = [0.0, 0.0, 0.0, 0.0]
     raw = text.encode("latin-1", "replace")
-    counts = words.strengths_in(b" %b " % raw.translate(words.PLAIN))
+    plain = b" %b " % raw.translate(words.PLAIN)
+    for word in words.LATIN_KEYS.intersection(plain.split()):
+        feature, strength, phrases = words.LATIN_WORDS[word]
+        counts[feature] += strength
+        for phrase, feature, strength in phrases:
+            if plain.find(phrase) >= 0:  # half the time of "in", which first takes it for a number
+                counts[feature] += strength
     signs = raw.translate(None, words.NOT_SIGNS)
     questions, lines = signs.count(b"?"), signs.count(b"\n")
     if len(signs) > questions + lines:
@@ -161,9 +165,12 @@ def _count_symbols(signs: bytes, raw: bytes, counts: list[float]) -> None:
     counts[words.MATHEMATICS] += PER_BACKSLASH * backslashes + PER_MATHEMATICAL_SYMBOL * mathematical
 
 
-def _counted(text: str, size: int) -> Counted:
-    sample = text if len(text) <= 2 * size else f"{text[:size]} {text[-size:]}"
-    return zip(TEXT_FEATURES, counts_in(sample), strict=True)
+def _text_contributions(text: str) -> list[Contribution]:
+    return [
+        (feature.points(count), feature.name)
+        for feature, count in zip(TEXT_FEATURES, counts_in(text), strict=True)
+        if count
+    ]
 
 
 def _parted(messages: Sequence[Any]) -> tuple[str, list[str]]:
@@ -176,6 +183,10 @@ def _parted(messages: Sequence[Any]) -> tuple[str, list[str]]:
 
 def _text(message: Any) -> str:
     return text_of(message) if type(message) is dict or isinstance(message, Mapping) else ""
+
+
+def _sampled(text: str, size: int) -> str:
+    return text if len(text) <= 2 * size else f"{text[:size]} {text[-size:]}"
 
 
 def _format_count(response_format: object) -> float:

@@ -148,27 +148,24 @@ def _entries(table: Table) -> Iterator[tuple[str, int, float]]:
                 yield word, feature, strength
 
 
-TENTHS = 10
-"""Strengths of Latin words are added up as tenths, all features in one number, 16 bits each: one sum in C, where a loop
-over the words found took 15 opcodes for each (``benchmarks/counted.py``)."""
+Phrase = tuple[bytes, int, float]
 
 
-def _latin() -> tuple[dict[bytes, int], dict[bytes, dict[bytes, int]]]:
-    """Map words to their strengths, and the longest words of phrases to these, which are yet to be found in the text.
+def _latin() -> dict[bytes, tuple[int, float, tuple[Phrase, ...]]]:
+    """Map words to what they tell by themselves, 0 if nothing, and the phrases that may stand around them.
 
-    The former has the latter's words too, so that one look finds both.
+    A phrase is told by its longest word, and is yet to be found in the text.
     """
-    single: dict[bytes, int] = {}
-    phrases: dict[bytes, dict[bytes, int]] = {}
+    words: dict[bytes, tuple[int, float, tuple[Phrase, ...]]] = {}
     for entry, feature, strength in _entries(LATIN):
         parts = entry.encode("latin-1").split(b"_")
-        longest, tenths = max(parts, key=len), round(strength * TENTHS) << 16 * feature
+        word = max(parts, key=len)
+        own, own_strength, phrases = words.get(word, (feature, 0.0, ()))
         if len(parts) == 1:
-            single[longest] = tenths
+            words[word] = (feature, strength, phrases)
         else:
-            single.setdefault(longest, 0)
-            phrases.setdefault(longest, {})[b" %b " % b" ".join(parts)] = tenths
-    return single, phrases
+            words[word] = (own, own_strength, (*phrases, (b" %b " % b" ".join(parts), feature, strength)))
+    return words
 
 
 def _spaced() -> dict[str, tuple[int, float]]:
@@ -179,9 +176,8 @@ def _spaced() -> dict[str, tuple[int, float]]:
     }
 
 
-LATIN_WORDS, LATIN_PHRASES = _latin()
-_LATIN_KEYS = frozenset(LATIN_WORDS)
-_PHRASE_KEYS = frozenset(LATIN_PHRASES)
+LATIN_WORDS = _latin()
+LATIN_KEYS = frozenset(LATIN_WORDS)
 STEMS = _spaced()
 STEM_KEYS = frozenset(STEMS)
 SIGNS = {sign: (feature, strength) for sign, feature, strength in _entries(UNSPACED)}
@@ -211,19 +207,3 @@ NOT_SIGNS = _all_but(CODE_SYMBOLS + MATHEMATICAL_SYMBOLS + b"?\n")
 NOT_CODE = _all_but(CODE_SYMBOLS)
 NOT_MATHEMATICAL = _all_but(MATHEMATICAL_SYMBOLS)
 LIST_ITEM = re.compile(rb"\n[ \t]{0,8}(?:\d{1,3}[.)]|[-*])[ \t]")
-
-
-def strengths_in(plain: bytes) -> list[float]:
-    """Return the strengths, by feature, of the Latin words and phrases in *plain*: a text lowered and blanked."""
-    found = _LATIN_KEYS.intersection(plain.split())
-    tenths = sum(map(LATIN_WORDS.__getitem__, found))
-    for word in _PHRASE_KEYS.intersection(found):
-        for phrase, more in LATIN_PHRASES[word].items():
-            if phrase in plain:
-                tenths += more
-    return [
-        (tenths & 0xFFFF) / TENTHS,
-        (tenths >> 16 & 0xFFFF) / TENTHS,
-        (tenths >> 32 & 0xFFFF) / TENTHS,
-        (tenths >> 48) / TENTHS,
-    ]

@@ -16,6 +16,8 @@ from asyncrouter.types.decisions import Estimate, Selection, new_selection
 from asyncrouter.types.deployments import Deployment
 
 DEFAULT_THRESHOLD = 0.7
+ROUNDING = 0.006
+"""No complexity is told with more of an error."""
 
 
 def _tiers(value: Any) -> tuple[tuple[str, ...], ...] | None:
@@ -51,6 +53,7 @@ class ComplexitySelector:
     tiers: tuple[tuple[str, ...], ...] | None = attrs.field(default=None, converter=_tiers)
     _points: tuple[float, ...] = attrs.field(init=False, repr=False)
     _cut_texts: tuple[str, ...] = attrs.field(init=False, repr=False)
+    _clear: tuple[tuple[float, float], ...] = attrs.field(init=False, repr=False)
     _tier_of: dict[str, int] = attrs.field(init=False, repr=False)
     _orders: OncePerCandidates[dict[int, Candidates]] = attrs.field(
         init=False, repr=False, factory=lambda: OncePerCandidates(lambda _candidates: {})
@@ -78,6 +81,8 @@ class ComplexitySelector:
             raise options.wrong("tiers", f"{len(points) + 1} tiers for {len(points)} cut points", self.tiers)
         object.__setattr__(self, "_points", points)
         object.__setattr__(self, "_cut_texts", tuple(map(_cut_text, points)))
+        between = itertools.pairwise((-1.0, *points, 2.0))
+        object.__setattr__(self, "_clear", tuple((low + ROUNDING, high - ROUNDING) for low, high in between))
         object.__setattr__(self, "_tier_of", {name: place for place, tier in enumerate(tiers) for name in tier})
 
     @hookimpl(trylast=True)
@@ -104,8 +109,9 @@ class ComplexitySelector:
 
     def _reason(self, complexity: float, tier: int) -> str:
         text, cuts = f"{complexity:.2f}", self._cut_texts
-        if bisect.bisect_right(self._points, float(text)) != tier:  # rounded to the wrong side of a cut
-            text = repr(complexity)
+        low, high = self._clear[tier]
+        if not low < complexity < high and bisect.bisect_right(self._points, float(text)) != tier:
+            text = repr(complexity)  # it was rounded to the wrong side of a cut
         if tier == 0:
             return f"complexity {text} < {cuts[0]}"
         if tier == len(cuts):

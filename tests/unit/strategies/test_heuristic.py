@@ -82,13 +82,14 @@ def test_the_documented_table_is_the_code():
     rows = re.findall(r"^(\w+) +([\d.]+) +([\d.]+) ", heuristic.__doc__, re.MULTILINE)
     documented = {name: (float(weight), float(half)) for name, weight, half in rows}
     others = [one for one in vars(heuristic).values() if isinstance(one, heuristic.Feature)]
-    assert documented == {name: (weight, half) for name, weight, half in (*heuristic.TEXT_FEATURES, *others)}
+    assert documented == {one.name: (one.weight, one.half) for one in (*heuristic.TEXT_FEATURES, *others)}
 
 
 def test_half_earns_half_of_the_weight():
     feature = heuristic.Feature("x", 0.8, 3.0)
-    points = heuristic.earned([(feature, 0), (feature, 3.0), (feature, 10**9)])
-    assert points == [(pytest.approx(0.4), "x"), (pytest.approx(0.8), "x")]
+    assert feature.points(0) == 0
+    assert feature.points(3.0) == pytest.approx(0.4)
+    assert feature.points(10**9) == pytest.approx(0.8)
 
 
 def test_complexity_is_the_documented_function_of_the_points():
@@ -156,14 +157,6 @@ def test_every_word_of_the_vocabulary_is_found_with_its_strength():
 )
 def test_questions_beyond_the_first_count(text, count):
     assert heuristic.counts_in(text)[4] == count
-
-
-def test_all_words_together_count_what_each_does_alone():
-    for feature in range(4):
-        entries = [(word.replace("_", " "), one, tenths) for word, one, tenths in vocabulary._entries(vocabulary.LATIN)]
-        mine = " x ".join(word for word, one, _ in entries if one == feature)
-        alone = sum(heuristic.counts_in(word)[feature] for word in set(mine.split(" x ")))
-        assert heuristic.counts_in(mine)[feature] == pytest.approx(alone)
 
 
 def test_words_count_once():
