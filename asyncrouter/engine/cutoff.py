@@ -147,11 +147,8 @@ class _AsyncioRecurring(AsyncioCutOff):
         self._timers = timers
         self._is_kept = False
 
-    def __enter__(self) -> Self:
-        return self
-
     def again(self, delay_s: float) -> Self:
-        """Return itself, to be entered for another wait of the running task."""
+        """Return itself, begun for another wait of the running task, to be left with what comes out of it."""
         task = self._task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - it waits
         self._cancels_before = task.cancelling()
@@ -268,9 +265,9 @@ class _AnyioRecurring:
         return self._last.is_entered
 
     def again(self, delay_s: float) -> AnyioCutOff:
-        """Return what is to be entered for another wait."""
+        """Return what has been entered for another wait, to be left with what comes out of it."""
         self._last = AnyioCutOff(delay_s)
-        return self._last
+        return self._last.__enter__()
 
     def cut(self) -> None:
         """Cut the wait under way."""
@@ -299,9 +296,10 @@ def cut_off_after(delay_s: float, timers: Timers | None = None) -> CutOff:
 
 
 def recurring_cut_off(timers: Timers | None = None) -> Recurring:
-    """Return what bounds one wait after another, as a stream's for its chunks: ``with it.again(5.0) as cut: ...``.
+    """Return what bounds one wait after another, as a stream's for its chunks.
 
-    Otherwise it is as :func:`cut_off_after`, at a third of the opcodes a wait.  Close it after the last.
+    ``cut = it.again(5.0)`` begins each; ``cut.leave(error)``, with what came out of it, ends it and tells whether it
+    was cut.  Otherwise it is as :func:`cut_off_after`, at a quarter of the opcodes a wait.  Close it after the last.
     """
     loop = running_loop()
     return _AnyioRecurring() if loop is None else _AsyncioRecurring(loop, timers)

@@ -85,17 +85,14 @@ class Flow:
             self._show((chunk,))
         return ready.popleft()
 
-    @property
-    def reading(self) -> OpenAttempt | None:
-        """The attempt that is to be :meth:`read` on; ``None``: there is more to do for the next chunk, await it."""
-        attempt = self._attempt
-        return None if attempt is None or attempt.ended else attempt
-
-    async def read(self, attempt: OpenAttempt) -> Chunk | None:
-        """Return the next chunk of *attempt*, which bounds the wait for it itself.
+    async def read(self) -> Chunk | None:
+        """Return the next chunk of the open attempt, which bounds the wait for it itself.
 
         ``None`` when there is more to do for the next chunk than that: await it.
         """
+        attempt = self._attempt
+        if attempt is None or attempt.ended:
+            return None
         try:
             chunks = await attempt.next()
             if chunks is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from types import AsyncGeneratorType, coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import attrs
@@ -109,25 +109,33 @@ class OpenAttempt:
         """Return the upstream's next chunk, or several that came together, within the timeout; ``None`` at its end."""
         now = self.course.fleet.now()
         until = now + self.timeouts.idle_s if self.has_output else self.first_output_by
+        self.ended = True  # an iterator that raises, also when it is cut off, has ended
+        begun, self.begun = self.begun, None
+        cut = self.bound.again(min(until, self.deadline) - now)
         try:
             upstream = self._opened() if self.upstream is None else self.upstream
-            self.ended = True  # an iterator that raises, also when it is cut off, has ended
-            with self.bound.again(min(until, self.deadline) - now) as cut:
-                begun, self.begun = self.begun, None
-                come: Any = await (begun or anext(upstream, None))
-                if come is None:
-                    return None
-                self.ended = False
-                chunks: Sequence[Chunk] = come if self.by_reads else (come,)
-                for chunk in chunks:
-                    if type(chunk) is not Chunk or chunk.allowances is not None or self.timeouts.min_chunks_per_s:
-                        self._note(chunk, self.course.fleet.now() - now)
-                return chunks
-        except STRANGERS_FAULTS as error:
-            if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
-                raise  # a hook's own, or a provider's that has been translated under the hooks
-            raise_as_provider(error, self.step.deployment)
-        raise self._too_late(cut)
+            come: Any = await (begun or anext(upstream, None))
+        except BaseException as error:
+            if cut.leave(error):
+                raise self._too_late(cut) from None
+            self._raise(error)
+        cut.leave(None)
+        if come is None:
+            return None
+        self.ended = False
+        chunks: Sequence[Chunk] = come if self.by_reads else (come,)
+        for chunk in chunks:
+            if type(chunk) is not Chunk or chunk.allowances is not None or self.timeouts.min_chunks_per_s:
+                self._note(chunk, self.course.fleet.now() - now)
+        return chunks
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Raise *error*, which came out of the upstream, as what it amounts to."""
+        if isinstance(error, AsyncRouterError) and self.step.route.pipeline.around_attempt_stream is not None:
+            raise error  # a hook's own, or a provider's that has been translated under the hooks
+        if not isinstance(error, STRANGERS_FAULTS):
+            raise error
+        raise_as_provider(error, self.step.deployment)
 
     def _opened(self) -> Any:
         """Open the upstream's stream, by reads or else by chunks; the request is sent with its first."""

@@ -68,11 +68,8 @@ class StreamCall:
             if self._in_flight.closing:
                 raise RouterClosed(CLOSED)
             if self._wrapped is None:
-                flow = self._flow
-                if (chunk := flow.at_once()) is not None:
-                    return chunk
-                attempt = flow.reading
-                if attempt is not None and (chunk := await flow.read(attempt)) is not None:
+                chunk = self._flow.at_once() or await self._flow.read()
+                if chunk is not None:
                     return chunk
             with cut_off_after(math.inf) as self._reading:
                 return await self.awaited()

@@ -83,7 +83,7 @@ class Exchange:
         self.status = head.code
         self.headers: Mapping[str, str] = head.headers
         self._body = body
-        self._line: Line | None = line
+        self._line = line
         self._credentials = credentials
         self._request = request
         self._deployment = deployment
@@ -99,31 +99,21 @@ class Exchange:
         """Return what no message about this exchange may show."""
         return self._credentials.hidden(self._request)
 
-    def come(self) -> bytes | None:
-        """Return what has come since the last read, ``b""`` at the end; ``None``: nothing has, await :meth:`news`.
+    async def read(self) -> bytes:
+        """Return what has come since the last read, or wait for more; ``b""`` at the end.
 
         Raises :class:`~asyncrouter.types.errors.ConnectionFailed` when the connection is lost, and
         :class:`~asyncrouter.types.errors.MalformedResponse` when framing or compression are broken.
         """
         try:
-            return self._body.take()
+            while (data := self._body.take()) is None:
+                await self._line.news()
         except RAISED as error:
             raise failure_of_body(error, self._deployment, self.hidden()) from None
-
-    def news(self) -> Awaitable[None]:
-        """Return what ends when something more has come, or the connection is lost."""
-        assert self._line is not None  # noqa: S101 - it is not closed
-        return self._line.news()
-
-    async def read(self) -> bytes:
-        """Return what has come since the last read, or wait for more; ``b""`` at the end; raises as :meth:`come`."""
-        while (data := self.come()) is None:
-            await self.news()
         return data
 
     def close(self) -> None:
         """Give the connection back when everything has come, and close it otherwise."""
-        line, self._line = self._line, None
-        if line is not None:
-            self._open.discard(self)
-            line.end()
+        if self in self._open:
+            self._open.remove(self)
+            self._line.end()

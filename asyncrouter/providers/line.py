@@ -10,7 +10,8 @@ more after every read.  It was 400 of a streamed read's 1,900 opcodes and 500 of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -25,7 +26,8 @@ READ_BYTES = 64 * 2**10
 buffer above 128 KiB and gives them back, three system calls and 12 µs a read, whatever has come."""
 HELD_BYTES = 64 * 2**10
 """An upstream is held up while twice as much of its answer is there and not taken; aiohttp's own default."""
-_INFORMATIONAL = range(100, 200)
+_SWITCHING_PROTOCOLS = 101
+_BEFORE_THE_ANSWER = frozenset(range(100, 200)) - {_SWITCHING_PROTOCOLS}
 
 
 class Body(aiohttp.StreamReader):
@@ -63,14 +65,41 @@ class Body(aiohttp.StreamReader):
             return b"" if self._eof else None
         data = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._size = 0
-        self._protocol.resume_reading()
+        size, self._size = self._size, 0
+        if size > self._high_water:
+            self._protocol.resume_reading()
         return data
 
     @property
     def is_whole(self) -> bool:
         """Whether everything has come, taken or not."""
         return self._eof and self._exception is None
+
+
+class News(asyncio.Future[None]):
+    """What a task waits for until something comes; it goes on in the turn of the event loop in which that is received.
+
+    A future's callbacks run in the loop's next turn: before it the loop asks the system again what is ready, and a
+    handle stands in line meanwhile.  That was a fifth of a streamed read's opcodes, and a system call.
+    """
+
+    __slots__ = ("_context", "_go_on")
+    _go_on: Callable[[News], object]
+    _context: contextvars.Context
+
+    def add_done_callback(
+        self, callback: Callable[[News], object], /, *, context: contextvars.Context | None = None
+    ) -> None:
+        """Take note of how the task that waits goes on; in another way too, should it be cancelled."""
+        super().add_done_callback(callback, context=context)
+        self._go_on = callback
+        self._context = contextvars.copy_context() if context is None else context
+
+    def come(self) -> None:
+        """Have the task go on now.  Only outside of any task, as in what the event loop calls for a socket."""
+        self.remove_done_callback(self._go_on)
+        self.set_result(None)
+        self._context.run(self._go_on, self)
 
 
 class Line(asyncio.Protocol):
@@ -96,7 +125,7 @@ class Line(asyncio.Protocol):
         self._head: RawResponseMessage | None = None
         self._failure: Exception | None = None
         self._parser: HttpResponseParser | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: News | None = None
         self._is_held = self._is_spoilt = False
         if getattr(transport, "max_size", 0) > READ_BYTES:
             transport.max_size = READ_BYTES  # type: ignore[attr-defined]
@@ -135,9 +164,9 @@ class Line(asyncio.Protocol):
             self.close()
             raise
 
-    def news(self) -> asyncio.Future[None]:
-        """Return what is done when something has come, or the connection is lost; one at a time may wait."""
-        waiter = self._waiter = self._loop.create_future()
+    def news(self) -> News:
+        """Return what is done when something has come, or the connection is lost; one task at a time may wait."""
+        waiter = self._waiter = News(loop=self._loop)
         return waiter
 
     def end(self) -> None:
@@ -168,28 +197,37 @@ class Line(asyncio.Protocol):
             self.close()
             return
         try:
-            messages, is_other_protocol, _ = parser.feed_data(data)
+            messages, _, _ = parser.feed_data(data)
         except Exception as error:
             self._transport.close()
             self._broken(error if isinstance(error, HttpProcessingError) else HttpProcessingError())
             return
         if messages:
             self._begun(messages)
-        if is_other_protocol:
-            self._broken(HttpProcessingError(message="the upstream switches protocols"))
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.come()
 
     def _begun(self, messages: Sequence[tuple[RawResponseMessage, aiohttp.StreamReader]]) -> None:
         """Take note of the answer that has begun; a second one spoils the connection."""
         for head, body in messages:
-            if head.code in _INFORMATIONAL:
+            if head.code in _BEFORE_THE_ANSWER:
                 continue
-            self._is_spoilt = head.should_close or self._head is not None
+            self._is_spoilt = head.should_close or self._head is not None or head.code == _SWITCHING_PROTOCOLS
             if self._head is None:
-                body.__class__ = Body
-                self._head, self.body = head, body  # type: ignore[assignment]
+                self._head, self.body = head, self._as_body(body)
+
+    def _as_body(self, reader: aiohttp.StreamReader) -> Body:
+        """Return *reader*, made by the parser, as a body.
+
+        In place of the one that all answers without a body share, in aiohttp's parser in Python more than in that in C,
+        it is a new one.
+        """
+        if type(reader) is not aiohttp.StreamReader:
+            reader = aiohttp.StreamReader(self, HELD_BYTES, loop=self._loop)  # type: ignore[arg-type]
+            reader.feed_eof()
+        reader.__class__ = Body
+        return reader  # type: ignore[return-value]
 
     def _broken(self, error: Exception) -> None:
         """Tell whoever waits that *error* has ended the answer, if it has not ended yet."""

@@ -216,9 +216,9 @@ class OpenAICompatible:
 
     async def _completion(self, exchange: Exchange, deployment: Deployment) -> Mapping[str, Any]:
         limit = self._settings.max_response_bytes
-        body = exchange.come()
-        if body is None or not exchange.at_end:
-            body = await _rest(body, exchange, limit)
+        body = await exchange.read()
+        if not exchange.at_end:
+            body = await _with_rest(body, exchange, limit)
         if len(body) > limit:
             raise self._malformed(f"the answer is longer than {limit} bytes", exchange, deployment)
         try:
@@ -273,9 +273,9 @@ class OpenAICompatible:
         )
 
 
-async def _rest(begun: bytes | None, exchange: Exchange, limit: int) -> bytes:
+async def _with_rest(begun: bytes, exchange: Exchange, limit: int) -> bytes:
     """Return the body that has *begun*, or a beginning of it that is longer than *limit* bytes."""
-    pieces = [begun or b""]
+    pieces = [begun]
     size = len(pieces[0])
     while size <= limit and not exchange.at_end:
         pieces.append(await exchange.read())

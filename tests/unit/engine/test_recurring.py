@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 
 import anyio
@@ -20,10 +21,23 @@ def on_both(function):
     trio.run(function, clock=MockClock(autojump_threshold=0))
 
 
+@contextlib.contextmanager
+def waiting(bound, delay_s):
+    """Bound what is awaited within to *delay_s*, as a stream's reading does."""
+    cut = bound.again(delay_s)
+    try:
+        yield cut
+    except BaseException as error:
+        if not cut.leave(error):
+            raise
+    else:
+        cut.leave(None)
+
+
 async def moment_of(bound, delay_s, wait_s=10**6):
     """Return after how many seconds a wait of *wait_s*, bounded to *delay_s*, has ended, and whether it was cut."""
     began = anyio.current_time()
-    with bound.again(delay_s) as cut:
+    with waiting(bound, delay_s) as cut:
         assert bound.is_entered
         await anyio.sleep(wait_s)
     assert not bound.is_entered
@@ -87,7 +101,7 @@ def test_many_waits_set_one_timer():
         bound = recurring_cut_off()
         set_before = loop.set_timers
         for _ in range(100):
-            with bound.again(60.0):
+            with waiting(bound, 60.0):
                 await asyncio.sleep(0)
         assert loop.set_timers == set_before + 1
         bound.close()
@@ -145,10 +159,10 @@ def test_a_wait_after_an_answer_that_a_blocked_loop_delayed_is_left_alone():
         bound, answer = recurring_cut_off(Timers()), loop.create_future()
         loop.call_later(1.0, loop.block, 10.0)
         loop.call_later(2.0, answer.set_result, "in time")
-        with bound.again(1.5) as cut:  # due before the answer, and fired after the same block
+        with waiting(bound, 1.5) as cut:  # due before the answer, and fired after the same block
             assert await answer == "in time"
         assert (cut.fired, cut.late_s) == (False, pytest.approx(9.5))
-        with bound.again(1.5) as cut:
+        with waiting(bound, 1.5) as cut:
             for _ in range(100):  # more turns than the answer would have been given
                 await asyncio.sleep(0)
         assert (cut.fired, cut.late_s) == (False, 0.0)
@@ -164,7 +178,7 @@ def test_a_cut_tells_how_late_a_blocked_loop_was():
         bound = recurring_cut_off(Timers())
         await moment_of(bound, 1.5, wait_s=0.5)
         loop.call_later(1.0, loop.block, 10.0)
-        with bound.again(1.5) as cut:
+        with waiting(bound, 1.5) as cut:
             await asyncio.sleep(60)
         assert (cut.fired, cut.late_s) == (True, pytest.approx(9.5))
 
