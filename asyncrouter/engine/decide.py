@@ -58,7 +58,10 @@ def _select(request: Request, route: Route, trace: TraceBuilder, view: FleetView
     if not candidates:
         return None
     selection = pipeline.select(request, trace.estimate, candidates, view)
-    if type(selection) is not Selection and must_wait(selection):
+    if type(selection) is Selection:
+        trace.selected(selection)
+        return selection
+    if must_wait(selection):
         return _select_after(selection, candidates, trace)
     return _noted(selection, candidates, trace)
 

@@ -10,7 +10,7 @@ from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.events import RequestFinished
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import FIRST, Attempt
+from asyncrouter.types.trace import FIRST, RouteTrace
 
 if TYPE_CHECKING:
     from asyncrouter.engine.course import Course
@@ -30,14 +30,17 @@ def ended(course: Course, request: Request, response: Response | None, error: Ba
 
     It ended with the *response* that :func:`answered` returned, or with *error*.
     """
-    fleet, route = course.fleet, course.first_route
-    trace = course.trace.freeze(fleet.now()) if response is None else response.trace
-    routing_error = error if isinstance(error, AsyncRouterError) else None
-    if routing_error is not None:
-        routing_error.trace = trace
-    costs = None if response is None else costs_of(route.baselines, response, trace)
+    fleet, route, costs, routing_error = course.fleet, course.first_route, None, None
+    if response is None:
+        trace = course.trace.freeze(fleet.now())
+    else:
+        trace = response.trace
+        costs = costs_of(route.baselines, response, trace)
+    if error is not None and isinstance(error, AsyncRouterError):
+        routing_error = error
+        error.trace = trace
     for tally in fleet.tallies(request.agent):
-        _count(tally, trace.attempts, trace.duration_s, error)
+        _count(tally, trace, error)
         if costs is not None:
             tally.count_savings(*costs)
     observe = route.pipeline.observe
@@ -46,13 +49,13 @@ def ended(course: Course, request: Request, response: Response | None, error: Ba
         observe(RequestFinished(request, trace, response, routing_error, savings))
 
 
-def _count(tally: Tally, attempts: tuple[Attempt, ...], duration_s: float, error: BaseException | None) -> None:
+def _count(tally: Tally, trace: RouteTrace, error: BaseException | None) -> None:
     tally.calls += 1
-    for attempt in attempts:
+    for attempt in trace.attempts:
         if attempt.kind is not FIRST:
             tally.count_kind(attempt.kind)
     if error is None:
-        tally.latency.observe(duration_s)
+        tally.latency.observe(trace.duration_s)
     elif isinstance(error, Exception):
         tally.failures += 1
     else:

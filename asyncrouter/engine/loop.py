@@ -177,7 +177,7 @@ class Engine:
         finally:
             if slots is not None:
                 slots.release()
-        keep_in_hand(course, response)
+        course.in_hand = response if course.in_hand is None else in_hand(course, response)
         ask = step.route.pipeline.judge
         if ask is not None:
             attempt.verdict = await judge(ask, course, step, response)
@@ -245,13 +245,11 @@ async def collected(course: Course, contend: Contend[AttemptScope], rivals: Riva
     return taken
 
 
-def keep_in_hand(course: Course, response: Response) -> None:
-    """Keep the latest answer, better than none when the judge takes too long; of several, the best stays in hand."""
-    if course.in_hand is not None:
-        selection = course.trace.selection
-        if selection is not None and selection.parallel > 1 and selection.take != "first":
-            return
-    course.in_hand = response
+def in_hand(course: Course, latest: Response) -> Response | None:
+    """Return the answer to keep: the latest, better than none when the judge takes too long; of several, the best."""
+    selection = course.trace.selection
+    are_several = selection is not None and selection.parallel > 1 and selection.take != "first"
+    return course.in_hand if are_several else latest
 
 
 async def judge(ask: Callable[..., Any], course: Course, step: Step, response: Response) -> Verdict:

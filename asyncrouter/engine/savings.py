@@ -28,11 +28,10 @@ def costs_of(baselines: Baselines | None, response: Response, trace: RouteTrace)
     if baselines is None or response.cost_usd is None or not trace.attempts:
         return None
     weak, strong = baselines
-    attempts = trace.attempts
-    cost_usd = response.cost_usd
-    if len(attempts) > 1:
-        cost_usd = sum([one.cost_usd for one in attempts if one.cost_usd is not None])
-    return cost_usd, response.usage.cost_usd(strong), response.usage.cost_usd(weak)
+    cost_usd, usage = response.cost_usd, response.usage
+    if len(trace.attempts) > 1:
+        cost_usd = sum([one.cost_usd for one in trace.attempts if one.cost_usd is not None])
+    return cost_usd, usage.cost_usd(strong), usage.cost_usd(weak)
 
 
 def compared(cost_usd: float, strong_usd: float, weak_usd: float) -> Savings:

@@ -73,7 +73,7 @@ def compile_pipeline(manager: HookManager, on_failure: OnFailure) -> Pipeline:
             if inspect.iscoroutinefunction(one.function)
         ),
         filter=_filters(steps("filter")),
-        select=_first_async("select", steps("select"), (Selection,), _IsSelection()),
+        select=_first_async("select", steps("select"), (Selection,), _SelectionCheck().expected),
         retry=_first("retry", steps("retry"), (Retry, GiveUp)),
         fallback=_first("fallback", steps("fallback"), (Fallback, GiveUp), _is_fallback),
         judge=_first_async("judge", judge, (Verdict,)) if judge else None,
@@ -210,7 +210,7 @@ def _checker(hook: str, types: tuple[type, ...], check: Check | None) -> Callabl
 _NOT_GIVEN = "a Selection of the candidates that it was given"
 
 
-class _IsSelection:
+class _SelectionCheck:
     """Whether a selection holds candidates only; the last ones that did are known again without looking at each."""
 
     def __init__(self) -> None:
@@ -218,7 +218,7 @@ class _IsSelection:
         self._ids: frozenset[int] = frozenset()
         self._right: tuple[Deployment, ...] = ()
 
-    def __call__(self, result: Selection, arguments: tuple[Any, ...]) -> str:
+    def expected(self, result: Selection, arguments: tuple[Any, ...]) -> str:
         """Return what was expected; "" where *result* is that."""
         given, selected = arguments[2], result.order
         if given is not self._given:

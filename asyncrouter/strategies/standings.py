@@ -41,7 +41,7 @@ class ByNumber:
         if self._standings is None or self._state is not state:
             self._state = state
             self._standings = OncePerCandidates(partial(_watched, state=state, watch=watch, number=self._number))
-        return self._standings(candidates).ranking()
+        return self._standings.of(candidates).ranking()
 
 
 def _watched(

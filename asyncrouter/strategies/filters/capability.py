@@ -27,7 +27,7 @@ class CapabilityFilter:
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, request: Request, candidates: tuple[Deployment, ...]) -> tuple[Deployment, ...] | None:
         """Return the candidates that have every capability needed; ``None`` when all have."""
-        lacking = self._lacking(candidates)
+        lacking = self._lacking.of(candidates)
         if not lacking:
             return None
         needed = needed_capabilities(request)

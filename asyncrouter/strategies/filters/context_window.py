@@ -8,7 +8,7 @@ from asyncrouter.hooks.markers import hookimpl
 from asyncrouter.strategies.candidates import Candidates, OncePerCandidates
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.request import Request
-from asyncrouter.types.tokens import input_tokens, requested_output_tokens
+from asyncrouter.types.tokens import input_tokens, message_tokens, requested_output_tokens
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -26,12 +26,13 @@ class ContextWindowFilter:
     @hookimpl(trylast=True)
     def asyncrouter_filter(self, request: Request, candidates: tuple[Deployment, ...]) -> tuple[Deployment, ...] | None:
         """Return the candidates that hold the request; ``None`` when all do."""
-        windows = self._windows(candidates)
+        windows = self._windows.of(candidates)
         if not windows:
             return None
         smallest = windows[0]
-        output = (requested_output_tokens(request) or 0) if request.params else 0
-        needed = input_tokens(request) + output
+        needed = message_tokens(request)
+        if request.params:
+            needed = input_tokens(request) + (requested_output_tokens(request) or 0)
         if needed <= smallest:
             return None
         if len(windows) == len(candidates):

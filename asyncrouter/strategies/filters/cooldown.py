@@ -32,7 +32,7 @@ class CooldownFilter:
         away: frozenset[str] = _looked_at(candidates, state) if tell is None else tell()
         if not away:
             return None
-        known = self._left(candidates)
+        known = self._left.of(candidates)
         left = known.get(away)
         if left is None:
             known.clear()  # of one moment is enough: the next is mostly the same

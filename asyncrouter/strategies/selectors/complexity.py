@@ -90,7 +90,7 @@ class ComplexitySelector:
         """Return *candidates* from the tier that the estimate's complexity asks for."""
         complexity = estimate.complexity
         tier = bisect.bisect_right(self._points, complexity)
-        orders = self._orders(candidates)
+        orders = self._orders.of(candidates)
         ordered = orders.get(tier)
         if ordered is None:
             ordered = orders[tier] = self._by_name(candidates, tier) if self._tier_of else _from_place(candidates, tier)

@@ -46,7 +46,7 @@ class CostSelector:
             cost = min(costs)
             order = Ranking(candidates, costs.index(cost), partial(in_order, candidates, costs))
         else:
-            offers = self._offers(candidates)
+            offers = self._offers.of(candidates)
             place = offers.cheapest(estimate, state)
             order = Ranking(candidates, place, partial(offers.order, estimate))
             cost = _cost(order.first, offers.views[place], estimate, self.output_tokens)

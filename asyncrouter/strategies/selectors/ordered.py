@@ -53,7 +53,7 @@ class WeightedSelector:
     @hookimpl(trylast=True)
     def asyncrouter_select(self, candidates: tuple[Deployment, ...], state: FleetView) -> Selection:
         """Return *candidates* shuffled; the propensity is the first one's share of all weights."""
-        odds = self._odds(candidates)
+        odds = self._odds.of(candidates)
         if odds.total <= 0:
             return new_selection(deployments=candidates, reason="no weights: configured order")
         drawn = state.random.random()
@@ -113,7 +113,7 @@ class RoundRobinSelector:
     @hookimpl(trylast=True)
     def asyncrouter_select(self, candidates: tuple[Deployment, ...]) -> Selection:
         """Return *candidates* with the longest waiting first."""
-        ranking = self._order(candidates).ranking()
+        ranking = self._order.of(candidates).ranking()
         first = ranking.first.name
         self._last_turn[first] = next(self._turns)
         return new_selection(deployments=ranking, reason=f"turn of {first}")

@@ -9,7 +9,7 @@ def test_it_is_found_once_while_the_same_few_come(deploy):
     asked = []
     once = OncePerCandidates(lambda candidates: asked.append(candidates) or len(candidates))
     sets = [deploy(*"abcdef"[: count + 1]) for count in range(KEPT)]
-    assert [once(one) for _ in range(3) for one in sets] == [1, 2, 3, 4] * 3
+    assert [once.of(one) for _ in range(3) for one in sets] == [1, 2, 3, 4] * 3
     assert asked == sets
 
 
@@ -18,5 +18,5 @@ def test_of_more_the_oldest_are_found_again(deploy):
     once = OncePerCandidates(asked.append)
     sets = [deploy("a") for _ in range(KEPT + 1)]
     for one in (*sets, sets[1], sets[0]):
-        once(one)
+        once.of(one)
     assert list(map(id, asked)) == list(map(id, (*sets, sets[0])))

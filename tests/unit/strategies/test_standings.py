@@ -130,7 +130,7 @@ def test_what_was_found_of_a_number_before_it_fell_does_not_count_any_more():
     first.in_flight = 9
     firsts.append(first_of(kept(candidates, fleet)).name)
     assert firsts == ["d0", "d0", "d1"]
-    assert len(kept._standings(candidates)._heap) == MANY
+    assert len(kept._standings.of(candidates)._heap) == MANY
 
 
 def test_the_heap_does_not_grow_with_the_calls():
@@ -143,7 +143,7 @@ def test_the_heap_does_not_grow_with_the_calls():
         for place in range(MANY):
             fleet[f"d{place}"].ended()
         kept(candidates, fleet)
-    assert len(kept._standings(candidates)._heap) <= 2 * MANY + 1
+    assert len(kept._standings.of(candidates)._heap) <= 2 * MANY + 1
 
 
 def test_nobody_is_told_who_has_let_go():
