@@ -3,14 +3,16 @@
 The path's first part says how a stream is sent: ``/one`` an event a write, two milliseconds apart, so that the client
 reads them one by one; ``/eight`` and ``/all`` eight or all events a write, as a fast upstream does, or one behind a
 proxy that buffers; ``/first`` one event, and then all others;
-``/short`` four events in one write.  ``/hold`` answers once
-``/release`` has been asked for, and ``/held`` tells how many wait for that.
+``/short`` four events in one write; ``/steps`` one event a write, the next one whenever somebody has it
+:meth:`~CannedServer.step`, and ``/few`` four of them.  ``/hold`` answers once ``/release`` has been asked for, and
+``/held`` tells how many wait for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 
 ANSWER = {
@@ -79,14 +81,22 @@ STREAMS = {
     "all": framed(in_writes(events(), EVENTS)),
     "short": framed([b"".join(events(4))]),
     "first": framed([events()[0], b"".join(events()[1:])]),
+    "steps": framed(events()),
+    "few": framed(events(4)),
 }
+STEPPED = frozenset({"steps", "few"})
 
 
 class CannedServer(asyncio.Protocol):
-    """Knows just enough HTTP to find where a request ends.  ``held``: who waits for ``/release``."""
+    """Knows just enough HTTP to find where a request ends.
 
-    def __init__(self, held: set[CannedServer]) -> None:
+    *held*: who waits for ``/release``; *stepping*: who goes on when told.
+    """
+
+    def __init__(self, held: set[CannedServer], stepping: set[CannedServer]) -> None:
         self._held = held
+        self._stepping = stepping
+        self._pieces: Iterator[bytes] = iter(())
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,7 +124,12 @@ class CannedServer(asyncio.Protocol):
         if way == "hold":
             self._held.add(self)
         elif is_stream:
-            self._write_on(iter(STREAMS[way if way in STREAMS else "all"]))
+            self._pieces = iter(STREAMS[way if way in STREAMS else "all"])
+            if way in STEPPED:
+                self._stepping.add(self)
+                self.step()
+            else:
+                self._write_on()
         elif way == "held":
             self._transport.write(plain(b"%d" % len(self._held)))
         else:
@@ -127,19 +142,37 @@ class CannedServer(asyncio.Protocol):
             one._transport.write(LAST_REPLY)  # noqa: SLF001 - its own kind
         self._held.clear()
 
-    def _write_on(self, pieces: Iterator[bytes]) -> None:
-        piece = next(pieces, None)
-        if piece is not None and not self._transport.is_closing():
-            self._transport.write(piece)
+    def _write_on(self) -> None:
+        if self.step():
             loop = asyncio.get_running_loop()
-            loop.call_at((loop.time() // APART_S + 1) * APART_S, self._write_on, pieces)
+            loop.call_at((loop.time() // APART_S + 1) * APART_S, self._write_on)
+
+    def step(self) -> bool:
+        """Write the stream's next piece; ``False`` after the last."""
+        piece = next(self._pieces, None)
+        if piece is None or self._transport.is_closing():
+            self._stepping.discard(self)
+            return False
+        self._transport.write(piece)
+        return True
 
 
-async def serve(tell_port: Callable[[int], object]) -> None:
-    """Serve on the loopback until cancelled; *tell_port* is called with the port."""
+async def serve(tell_port: Callable[[int], object], steps: int | None = None) -> None:
+    """Serve on the loopback until cancelled; *tell_port* is called with the port.
+
+    For each byte that comes from the file descriptor *steps*, all stepped streams write their next piece.
+    """
     held: set[CannedServer] = set()
-    listening = await asyncio.get_running_loop().create_server(
-        lambda: CannedServer(held), "127.0.0.1", 0, backlog=20_000
-    )
+    stepping: set[CannedServer] = set()
+    loop = asyncio.get_running_loop()
+
+    def step(readable: int) -> None:
+        os.read(readable, 1)
+        for one in tuple(stepping):
+            one.step()
+
+    if steps is not None:
+        loop.add_reader(steps, step, steps)
+    listening = await loop.create_server(lambda: CannedServer(held, stepping), "127.0.0.1", 0, backlog=20_000)
     tell_port(listening.sockets[0].getsockname()[1])
     await listening.serve_forever()

@@ -146,8 +146,19 @@ def stream_of(router: Router) -> Call:
     return read
 
 
-async def measure(url: str) -> dict[str, Figures]:
-    """Return the figures of each case; *url* is that of the canned server."""
+def stepwise_stream_of(router: Router, steps: int) -> Call:
+    """Return the reading of a whole stream of which a piece is sent for each byte that is written to *steps*."""
+
+    async def read() -> None:
+        async with router.stream(MESSAGES) as chunks:
+            async for _chunk in chunks:
+                os.write(steps, b".")
+
+    return read
+
+
+async def measure(url: str, steps: int) -> dict[str, Figures]:
+    """Return the figures of each case; *url* is that of the canned server, *steps* what has its streams go on."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, CountingLoop)
     provider = StreamingProvider()
@@ -157,6 +168,8 @@ async def measure(url: str) -> dict[str, Figures]:
         Router.from_config(over_http(url), seed=1) as plain,
         Router.from_config(over_http(f"{url}/short"), seed=1) as short,
         Router.from_config(over_http(f"{url}/all"), seed=1) as long,
+        Router.from_config(over_http(f"{url}/few"), seed=1) as few_steps,
+        Router.from_config(over_http(f"{url}/steps"), seed=1) as many_steps,
     ):
         cases["plain call in memory"] = await counted(lambda: in_memory.generate(MESSAGES), loop)
         few = await counted(stream_of(in_memory), loop)
@@ -167,6 +180,9 @@ async def measure(url: str) -> dict[str, Figures]:
         few, many = await counted(stream_of(short), loop), await counted(stream_of(long), loop)
         cases["stream over a socket, its opening and end"] = few
         cases["stream over a socket, a chunk in a burst"] = _each(few, many, 64 - 4)
+        few = await counted(stepwise_stream_of(few_steps, steps), loop)
+        many = await counted(stepwise_stream_of(many_steps, steps), loop)
+        cases["stream over a socket, a chunk a read"] = _each(few, many, 64 - 4)
     return cases
 
 
@@ -185,10 +201,11 @@ def run() -> dict[str, Figures]:
         ports.append(port)
         listening.set()
 
-    threading.Thread(target=lambda: asyncio.run(serve(told)), daemon=True).start()
+    readable, writable = os.pipe()
+    threading.Thread(target=lambda: asyncio.run(serve(told, readable)), daemon=True).start()
     listening.wait(10)
     with asyncio.Runner(loop_factory=CountingLoop) as runner:
-        return runner.run(measure(f"http://127.0.0.1:{ports[0]}"))
+        return runner.run(measure(f"http://127.0.0.1:{ports[0]}", writable))
 
 
 def minor_version() -> str:

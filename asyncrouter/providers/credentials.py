@@ -41,20 +41,17 @@ class Credentials:
         """Return the header that every request has; empty when there is none, or one a call."""
         return self._as_header(self._keys[0].secret) if self._same_for_all else {}
 
-    def choose(self, deployment: Deployment) -> int:
-        """Return the number of the key to send to *deployment* now; 0 where there is no choice."""
-        return self._ring.choose(deployment.model, _now()) if self._ring.size > 1 else 0
-
-    def of_call(self, number: int, deployment: Deployment) -> Mapping[str, str]:
-        """Return the header of one call with the key of that *number*; empty where all calls have the same.
+    def of_call(self, deployment: Deployment) -> tuple[int, Mapping[str, str]]:
+        """Return the number of the key to send to *deployment* now, and its header; none where all calls have the same.
 
         Raises :class:`~asyncrouter.types.errors.AuthenticationFailed` when its callable raises or returns no key.
         """
         if self._same_for_all or not self._keys:
-            return EMPTY
+            return 0, EMPTY
+        number = self._ring.choose(deployment.model, _now()) if self._ring.size > 1 else 0
         key = self._keys[number]
         if not key.called:
-            return self._as_header(key.secret)
+            return number, self._as_header(key.secret)
         try:
             secret = Secret(key.secret.reveal())
             problem = "" if is_key(secret.reveal()) else "returned no key"
@@ -65,7 +62,7 @@ class Credentials:
             failed = AuthenticationFailed(told(deployment, text), deployment=deployment.name)
             raise failed if self._ring.size == 1 else self.noted(failed, number, deployment)
         self._used.append(secret)
-        return self._as_header(secret)
+        return number, self._as_header(secret)
 
     def noted(self, error: E, number: int, deployment: Deployment) -> E:
         """Return *error*, the upstream's answer to the key of that *number*, with what it means for the other keys.

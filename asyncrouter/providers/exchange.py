@@ -62,20 +62,20 @@ class Address:
 
 
 class Exchange:
-    """One request sent and the answer to it, read piece by piece.  ``key``: the number of the key that was sent."""
+    """One request sent and the answer to it, read piece by piece; *call*: what was asked of whom.
 
-    __slots__ = ("_body", "_credentials", "_deployment", "_line", "_open", "_request", "headers", "key", "status")
+    ``key``: the number of the key that was sent.
+    """
+
+    __slots__ = ("_body", "_credentials", "_deployment", "_line", "_request", "headers", "key", "status")
 
     def __init__(
         self,
         head: RawResponseMessage,
         line: Line,
-        *,
+        call: tuple[Request, Deployment],
         credentials: Credentials,
-        request: Request,
-        deployment: Deployment,
         key: int,
-        open_ones: set[Exchange],
     ) -> None:
         body = line.body
         assert body is not None  # noqa: S101 - it comes with the head
@@ -85,10 +85,7 @@ class Exchange:
         self._body = body
         self._line = line
         self._credentials = credentials
-        self._request = request
-        self._deployment = deployment
-        self._open = open_ones
-        open_ones.add(self)
+        self._request, self._deployment = call
 
     @property
     def at_end(self) -> bool:
@@ -114,6 +111,4 @@ class Exchange:
 
     def close(self) -> None:
         """Give the connection back when everything has come, and close it otherwise."""
-        if self in self._open:
-            self._open.remove(self)
-            self._line.end()
+        self._line.end()

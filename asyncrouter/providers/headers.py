@@ -31,14 +31,12 @@ class HeaderNames:
         lower = [(name.lower(), name) for name in self._names]
         self._kept = tuple(one for one in lower if one[0] in _KEPT_HEADERS or one[0].startswith(_KEPT_PREFIXES))
 
-    def kept(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what a response keeps of its *headers*: rate limits and the upstream's own id, in lower case."""
-        if tuple(headers) != self._names:
-            self._look_at(headers)
-        return {lower: headers[name] for lower, name in self._kept} if self._kept else EMPTY
+    def told(self, headers: Mapping[str, str], wall_now: float) -> tuple[Mapping[str, str], Allowances | None]:
+        """Return what a response keeps of its *headers*, and what :func:`parse_allowances` reads in them at *wall_now*.
 
-    def allowances(self, headers: Mapping[str, str], wall_now: float) -> Allowances | None:
-        """Return what :func:`parse_allowances` reads in *headers* at *wall_now*."""
+        Kept are rate limits and the upstream's own id, with names in lower case.
+        """
         if tuple(headers) != self._names:
             self._look_at(headers)
-        return parse_allowances(headers, wall_now) if self._with_limits else None
+        kept = {lower: headers[name] for lower, name in self._kept} if self._kept else EMPTY
+        return kept, parse_allowances(headers, wall_now) if self._with_limits else None

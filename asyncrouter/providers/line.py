@@ -182,6 +182,7 @@ class Line(asyncio.Protocol):
         if self._transport.get_write_buffer_size():
             self._transport.abort()
         self._connection.close()
+        self._place.forget(self)
         self._parser = None
         self._broken(aiohttp.ClientConnectionError("Connection closed"))
 

@@ -124,13 +124,14 @@ class OpenAICompatible:
                 exchange.close()
         except ProviderError as error:
             raise bare(error) from None
+        kept, allowances = self._told(exchange)
         return new_response(
             raw=body,
             deployment=deployment.name,
             model=deployment.model,
             usage=usage_of(body) or NO_USAGE,
-            headers=self._header_names.kept(exchange.headers),
-            allowances=self._allowances(exchange),
+            headers=kept,
+            allowances=allowances,
         )
 
     async def stream(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> AsyncGenerator[Chunk, None]:
@@ -156,7 +157,7 @@ class OpenAICompatible:
                 if exchange.status not in _WITH_ANSWER:
                     raise await self._error(exchange, deployment)
                 reader = self._reader(exchange, request, deployment)
-                allowances = self._allowances(exchange)
+                _, allowances = self._told(exchange)
                 while (chunks := await reader.read()) is not None:
                     if chunks and allowances is not None:
                         chunks = [attrs.evolve(chunks[0], allowances=allowances), *chunks[1:]]
@@ -179,9 +180,10 @@ class OpenAICompatible:
         self._transport = Transport(self._settings, self._credentials)
         return self._transport
 
-    def _allowances(self, exchange: Exchange) -> Allowances | None:
-        """Return what is left of the limits; those of one key of several are not the deployment's."""
-        return None if len(self._settings.keys) > 1 else self._header_names.allowances(exchange.headers, time.time())
+    def _told(self, exchange: Exchange) -> tuple[Mapping[str, str], Allowances | None]:
+        """Return what is kept of the headers, and what is left of the limits: of a key of several it is not told."""
+        kept, allowances = self._header_names.told(exchange.headers, time.time())
+        return kept, None if len(self._settings.keys) > 1 else allowances
 
     def _reader(self, exchange: Exchange, request: Request, deployment: Deployment) -> ChunkReader:
         wanted = request.params.get("n")

@@ -16,9 +16,12 @@ from asyncrouter.providers.line import Line
 
 
 class Place:
-    """The connections to one place.  An idle one is closed after *keep_s* seconds; 0: as soon as it is idle."""
+    """The connections to one place.  An idle one is closed after *keep_s* seconds; 0: as soon as it is idle.
 
-    __slots__ = ("_connector", "_idle", "_keep_s", "_loop", "_sweeping")
+    ``busy``: those in use.
+    """
+
+    __slots__ = ("_connector", "_idle", "_keep_s", "_loop", "_sweeping", "busy")
 
     def __init__(self, connector: aiohttp.TCPConnector, keep_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self._connector = connector
@@ -26,6 +29,7 @@ class Place:
         self._loop = loop
         self._idle: dict[Line, float] = {}  # each with the moment since which it is, the longest idle first
         self._sweeping: asyncio.TimerHandle | None = None
+        self.busy: set[Line] = set()
 
     def __len__(self) -> int:
         """Return how many are idle."""
@@ -37,24 +41,29 @@ class Place:
         while idle:
             line, _ = idle.popitem()
             if not line.is_closing:
+                self.busy.add(line)
                 return line
         return None
 
     async def connect(self, form: aiohttp.ClientRequest, bounds: aiohttp.ClientTimeout) -> Line:
         """Return a new connection to where *form* goes, within *bounds*; raises what aiohttp raises."""
-        return Line(await self._connector.connect(form, [], bounds), self, self._loop)
+        line = Line(await self._connector.connect(form, [], bounds), self, self._loop)
+        self.busy.add(line)
+        return line
 
     def keep(self, line: Line) -> None:
         """Keep *line* for the next exchange."""
         if not self._keep_s:
             line.close()
             return
+        self.busy.discard(line)
         self._idle[line] = self._loop.time()
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(self._keep_s, self._sweep)
 
     def forget(self, line: Line) -> None:
-        """Note that *line* has been lost."""
+        """Note that *line* has been closed or lost."""
+        self.busy.discard(line)
         self._idle.pop(line, None)
 
     def close(self) -> None:
@@ -95,6 +104,9 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection, and wait until aiohttp says that they are."""
+        for place in self.places.values():
+            for line in tuple(place.busy):
+                line.close()
         await self.connector.close()
         for place in self.places.values():  # what is left where the event loop does not run any more
             place.close()

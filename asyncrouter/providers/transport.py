@@ -37,13 +37,12 @@ CLOSE_S = 1.0
 
 @attrs.define(eq=False)
 class Door:
-    """One event loop's pool of connections, with what is open on it; ``keeper`` closes it."""
+    """One event loop's pool of connections; ``keeper`` closes it."""
 
     pool: Pool = attrs.field(repr=False)
     proxy: str | None
     pid: int
     addresses: dict[str, Address] = attrs.field(factory=dict, repr=False)
-    exchanges: set[Exchange] = attrs.field(factory=set)
     keeper: AsyncGenerator[Door, None] | None = None
 
 
@@ -70,23 +69,15 @@ class Transport:
         if door.pid != os.getpid():
             text = "this event loop comes from before a fork; run a new one in the child"
             raise ConnectionFailed(told(deployment, text), deployment=deployment.name, disposition=Disposition.FALLBACK)
-        key = self._credentials.choose(deployment)
-        headers = self._credentials.of_call(key, deployment)
+        credentials = self._credentials
+        key, headers = credentials.of_call(deployment)
         try:
             address = door.addresses.get(deployment.model) or self._address(door, deployment.model)
             line = address.place.take() or await address.connect(_timeout(connect_s))
             head = await line.ask(address.request_of(body, headers))
         except RAISED as error:
-            raise failure_of_sending(error, deployment, self._credentials.hidden(request), connect_s) from None
-        return Exchange(
-            head,
-            line,
-            credentials=self._credentials,
-            request=request,
-            deployment=deployment,
-            key=key,
-            open_ones=door.exchanges,
-        )
+            raise failure_of_sending(error, deployment, credentials.hidden(request), connect_s) from None
+        return Exchange(head, line, (request, deployment), credentials, key)
 
     def _address(self, door: Door, model: str) -> Address:
         settings = self._settings
@@ -136,8 +127,6 @@ class Transport:
             yield door
         finally:
             self._doors.pop(loop, None)
-            for exchange in tuple(door.exchanges):
-                exchange.close()
             await pool.aclose()
 
 

@@ -50,19 +50,21 @@ def usage_of(raw: Mapping[str, Any]) -> Usage | None:
     usage = raw.get("usage")
     if type(usage) is not dict and not isinstance(usage, Mapping):  # the exact type first: a tenth of the cost
         return None
+    of_input, of_output = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    cached = _detail(of_input, "cached_tokens") if of_input else 0
     return new_usage(
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        cached_input_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens")
-        or _count(usage, "prompt_cache_hit_tokens"),  # DeepSeek's word
-        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        cached_input_tokens=cached or _count(usage.get("prompt_cache_hit_tokens")),  # DeepSeek's word
+        reasoning_tokens=_detail(of_output, "reasoning_tokens") if of_output else 0,
     )
 
 
-def _count(fields: object, key: str) -> int:
-    if fields is None or (type(fields) is not dict and not isinstance(fields, Mapping)):
-        return 0
-    value = fields.get(key)
+def _detail(details: object, key: str) -> int:
+    return _count(details.get(key)) if isinstance(details, MAPPINGS) else 0
+
+
+def _count(value: object) -> int:
     return value if type(value) is int and value > 0 else 0
 
 

@@ -178,8 +178,8 @@ def held_by(f):
     """Return the bytes that the one open connection has read, and nobody has taken."""
     (watch,) = f.router._assembler.providers.values()
     (door,) = watch.provider._transport._doors.values()
-    (exchange,) = door.exchanges
-    return exchange._body._size
+    (line,) = (line for place in door.pool.places.values() for line in place.busy)
+    return line.body._size
 
 
 async def test_c04_of_a_slow_reader_no_more_is_buffered_than_the_sockets_hold(wall):

@@ -60,6 +60,12 @@ async def upstream(serve):
         server.close()
 
 
+def busy(provider):
+    return [
+        line for door in provider._transport._doors.values() for one in door.pool.places.values() for line in one.busy
+    ]
+
+
 async def until(holds):
     """Wait until *holds* tells so."""
     async with asyncio.timeout(PROMPT_S):
@@ -288,7 +294,7 @@ async def test_only_a_connection_closed_in_order_ends_an_answer_of_no_told_lengt
 
     async with upstream(answer) as (provider, _):
         call = asyncio.create_task(ask(provider))
-        await until(lambda: provider._transport and any(one.exchanges for one in provider._transport._doors.values()))
+        await until(lambda: provider._transport and any(line.body for line in busy(provider)))
         has_come.set()
         if not is_reset:
             assert (await call).text == "Hi"

@@ -268,7 +268,8 @@ async def test_nothing_is_left_open_by_errors_of_every_kind(quiet_loop):
             for _ in scripts:
                 with pytest.raises(ProviderError):
                     await ask(provider)
-            assert not next(iter(provider._transport._doors.values())).exchanges
+            (door,) = provider._transport._doors.values()
+            assert not any(place.busy for place in door.pool.places.values())
             await provider.aclose()
             await asyncio.wait_for(server.idle(), PROMPT_S)
         gc.collect()

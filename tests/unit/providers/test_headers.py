@@ -23,14 +23,13 @@ def names():
 
 def test_kept_are_limits_and_ids_in_lower_case(names):
     kept = {"x-ratelimit-remaining-requests": "3", "x-request-id": "r-1"}
-    assert names.kept(as_received(LIMITED)) == kept
-    assert names.kept(as_received({**LIMITED, "X-Request-Id": "r-2"})) == {**kept, "x-request-id": "r-2"}
+    assert names.told(as_received(LIMITED), 0.0)[0] == kept
+    assert names.told(as_received({**LIMITED, "X-Request-Id": "r-2"}), 0.0)[0] == {**kept, "x-request-id": "r-2"}
 
 
 def test_other_names_are_looked_at_anew(names):
-    assert names.kept(as_received(PLAIN)) == {}
-    assert names.allowances(as_received(PLAIN), 0.0) is None
-    assert names.allowances(as_received(LIMITED), 0.0).requests == Allowance(3.0, None)
-    assert names.kept(as_received(PLAIN)) == {}
-    assert set(names.kept(as_received(LIMITED))) == {"x-ratelimit-remaining-requests", "x-request-id"}
-    assert names.allowances(as_received(PLAIN), 0.0) is None
+    assert names.told(as_received(PLAIN), 0.0) == ({}, None)
+    kept, allowances = names.told(as_received(LIMITED), 0.0)
+    assert set(kept) == {"x-ratelimit-remaining-requests", "x-request-id"}
+    assert allowances.requests == Allowance(3.0, None)
+    assert names.told(as_received(PLAIN), 0.0) == ({}, None)
