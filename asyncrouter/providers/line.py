@@ -77,7 +77,7 @@ class Body(aiohttp.StreamReader):
 
 
 class News(asyncio.Future[None]):
-    """What a task waits for until something comes; it goes on in the turn of the event loop in which that is received.
+    """What a task waits for until something comes; it may go on in the turn of the loop in which that is received.
 
     A future's callbacks run in the loop's next turn: before it the loop asks the system again what is ready, and a
     handle stands in line meanwhile.  That was a fifth of a streamed read's opcodes, and a system call.
@@ -207,7 +207,10 @@ class Line(asyncio.Protocol):
             self._begun(messages)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.come()
+            if messages:  # not at once: calls that are received in a row, and go on in a row, find their code in the
+                waiter.set_result(None)  # processor's caches, 105 µs each in place of 111 to 118 with 64 under way
+            else:
+                waiter.come()
 
     def _begun(self, messages: Sequence[tuple[RawResponseMessage, aiohttp.StreamReader]]) -> None:
         """Take note of the answer that has begun; a second one spoils the connection."""
