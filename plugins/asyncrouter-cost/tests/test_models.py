@@ -10,11 +10,10 @@ import attrs
 import numpy as np
 import pytest
 from asyncrouter_cost import estimator, trainer
-from asyncrouter_cost.models import training
+from asyncrouter_cost.models import regression
 from asyncrouter_cost.models.content import read, written
-from asyncrouter_cost.models.likeness import squared_distances
 from asyncrouter_cost.models.training import Known, learn
-from asyncrouter_cost.models.traits import COUNT, prompt_of, traits
+from asyncrouter_cost.models.traits import prompt_of
 from asyncrouter_cost.models.trust import trust
 
 from asyncrouter.testing import fake_router
@@ -92,9 +91,8 @@ def test_where_nothing_can_be_told_each_model_has_its_mean():
     rng = np.random.default_rng(3)
     outcomes = table(rows=600)
     scores = (rng.random(outcomes.scores.shape) < [0.7, 0.5, 0.3]).astype(float)
-    seen = np.array([traits(one) for one in outcomes.prompts])
-    model = learn(seen, Known(scores=scores), MODELS, seed=0, progress=lambda _share: None)
-    expected = model.expected(np.array([traits(one) for one in table(seed=1).prompts])).qualities
+    model = learn(outcomes.prompts, Known(scores=scores), MODELS, seed=0, progress=lambda _share: None)
+    expected = model.expected(table(seed=1).prompts).qualities
     assert np.abs(expected - scores.mean(axis=0)).max() < 0.12
     assert (expected.argmax(axis=1) == 0).all()
 
@@ -110,7 +108,7 @@ def only_one_known(outcomes):
 def test_unknown_scores_are_no_bad_ones(outcomes):
     model = read(ModelFile.parse(trained(outcomes), "").content, "")
     held = table(seed=1)
-    expected = model.expected(np.array([traits(one) for one in held.prompts])).qualities
+    expected = model.expected(held.prompts).qualities
     assert expected[held.is_code].mean(axis=0) == pytest.approx([0.9, 0.4, 0.2], abs=0.12)
 
 
@@ -133,14 +131,14 @@ def test_one_prompt_over_and_over_is_no_harm():
     scores = np.tile([[1.0, 0.0]], (30, 1))
     outcomes = outcomes_of(["the same"] * 30, scores, ("a", "b"))
     model = read(ModelFile.parse(trained(outcomes), "").content, "")
-    assert model.expected(traits("something else\n" * 9)).qualities == pytest.approx([1.0, 0.0], abs=1e-5)
+    assert model.expected(["something else\n" * 9]).qualities[0] == pytest.approx([1.0, 0.0], abs=1e-5)
 
 
 # ------------------------------------------------------------------ how far it is trusted
 
 
 def judged(apart, scores, costs):
-    return trust(scores, np.tile(costs, (len(scores), 1)), apart)
+    return trust(scores, np.tile(costs, (len(scores), 1)), scores.mean(axis=0) + np.zeros_like(apart), apart)
 
 
 def test_what_helps_to_choose_is_trusted():
@@ -163,14 +161,13 @@ def spread_of(**more):
     outcomes.scores = (rng.random((300, 3)) < [0.6, 0.7, 0.8]).astype(float)
     for name, value in more.items():
         setattr(outcomes, name, value)
-    seen = np.array([traits(one) for one in outcomes.prompts])
-    qualities = read(ModelFile.parse(trained(outcomes), "").content, "").expected(seen).qualities
+    qualities = read(ModelFile.parse(trained(outcomes), "").content, "").expected(outcomes.prompts).qualities
     return (qualities - qualities.mean(axis=1, keepdims=True)).std(axis=0).sum()
 
 
 def test_costs_tell_the_trainer_how_far_to_trust(monkeypatch):
     costs = np.tile([1.0, 3.0, 9.0], (300, 1))
-    monkeypatch.setattr(training, "PENALTIES", np.full(13, 1e-3))  # too small a one: it learns noise
+    monkeypatch.setattr(regression, "PENALTIES", np.full(13, 1e-3))  # too small a one: it learns noise
     free = spread_of()
     assert spread_of(costs=costs) < 0.95 * free
     gaps = costs.copy()
@@ -243,21 +240,47 @@ def test_qualities_are_the_same_with_lengths_and_without(path, tmp_path):
 # ------------------------------------------------------------------ prompts
 
 
-def test_traits_of_any_text():
-    for text in ("", " ", "\n", "a", "\udc80", "9" * 100_000, "x " * 500_000, "多" * 1000):
-        found = traits(text)
-        assert found.shape == (COUNT,)
-        assert np.isfinite(found).all()
-
-
 def test_the_last_words_of_the_user_are_the_prompt():
     said = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
     assert [prompt_of(said), prompt_of(said[:1]), prompt_of([])] == ["u", "s", ""]
 
 
-def test_distances():
-    rows = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)
-    assert squared_distances(rows, rows) == pytest.approx(np.array([[0.0, 12.5], [12.5, 0.0]]))
+# ------------------------------------------------------------------ wording and doubt
+
+
+def worded(rows, seed=0):
+    """Prompts with about the same traits; a word of three letters tells whether all models are right or none."""
+    rng = np.random.default_rng(seed)
+    is_easy = rng.random(rows) < 0.5
+    names = ["".join(chr(97 + letter) for letter in rng.integers(26, size=9)) for _ in range(rows)]
+    prompts = tuple(f"{name} {'kof' if easy else 'fok'} {name}" for name, easy in zip(names, is_easy, strict=True))
+    scores = (rng.random((rows, 3)) < np.where(is_easy, 0.9, 0.1)[:, None]).astype(float)
+    return outcomes_of(prompts, scores, is_easy=is_easy)
+
+
+def test_wording_tells_how_hard_a_prompt_is():
+    model, held = read(ModelFile.parse(trained(worded(600)), "").content, ""), worded(200, seed=1)
+    expected = model.expected(held.prompts).qualities.mean(axis=1)
+    assert np.mean((expected > 0.5) == held.is_easy) > 0.9
+
+
+def ability(gap, rows=1500):
+    """Code is easy and talk is in doubt; the second model is better by *gap*, shape (2,): of code, and of talk."""
+    outcomes = table(rows=rows, seed=4)
+    level = np.where(outcomes.is_code, 0.95, 0.5)[:, None]
+    better = np.where(outcomes.is_code, *gap)[:, None] * [-0.5, 0.5, 0.0]
+    outcomes.scores = (np.random.default_rng(8).random(better.shape) < level + better).astype(float)
+    return outcomes
+
+
+@pytest.mark.parametrize(("gap", "powers"), [((0.04, 0.4), {0.5, 1.0}), ((0.1, 0.1), {0.0, 0.5})])
+def test_models_are_set_apart_by_doubt_as_far_as_it_shows(gap, powers):
+    model = read(ModelFile.parse(trained(ability(gap)), "").content, "")
+    assert model.power in powers
+    expected, is_code = model.expected(table(seed=1).prompts).qualities, table(seed=1).is_code
+    differences = expected[:, 1] - expected[:, 0]
+    assert differences[is_code].mean() == pytest.approx(gap[0], abs=0.04)
+    assert differences[~is_code].mean() == pytest.approx(gap[1], abs=0.08)
 
 
 # ------------------------------------------------------------------ the file
@@ -286,6 +309,8 @@ def damaged():
         "too large": json.dumps(huge).encode() + b"\n" + packed,
         "other models": json.dumps({**facts, "models": ["a"]}).encode() + b"\n" + packed,
         "other traits": json.dumps({**facts, "shapes": {**facts["shapes"], "means": [3]}}).encode() + b"\n" + packed,
+        "other power": json.dumps({**facts, "power": -1}).encode() + b"\n" + packed,
+        "older": json.dumps({key: value for key, value in facts.items() if key != "power"}).encode() + b"\n" + packed,
     }
 
 

@@ -13,7 +13,7 @@ from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import input_tokens, requested_output_tokens
 from asyncrouter_cost.models.content import read
 from asyncrouter_cost.models.likeness import Floats
-from asyncrouter_cost.models.traits import prompt_of, traits
+from asyncrouter_cost.models.traits import prompt_of
 
 NAME = "cost"
 
@@ -36,8 +36,8 @@ class ModelEstimator:
     @hookimpl
     def asyncrouter_estimate(self, request: Request, group: ModelGroup) -> Estimate:
         """Return the expected qualities of the group's deployments."""
-        found = self._model.expected(traits(prompt_of(request.messages)))
-        expected = found.qualities
+        found = self._model.expected((prompt_of(request.messages),))
+        (expected,) = found.qualities
         qualities = {}
         for one in group.deployments:
             place = self._places.get(one.name, self._places.get(one.model))
@@ -57,5 +57,5 @@ class ModelEstimator:
 def _output_tokens(asked: int | None, expected: Floats | None) -> int | None:
     if expected is None:
         return asked
-    tokens = max(round(float(expected)), 1)
+    tokens = max(round(float(expected[0])), 1)
     return tokens if asked is None else min(tokens, asked)

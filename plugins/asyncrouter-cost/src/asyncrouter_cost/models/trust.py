@@ -23,15 +23,15 @@ SPENDS = 50
 """Mean costs, from the cheapest model's to the best one's, at which qualities are compared."""
 
 
-def trust(scores: Floats, costs: Floats, apart: Floats) -> float:
-    """Return the factor for *apart*: what each model was held to do better than usual by who had not seen the row.
+def trust(scores: Floats, costs: Floats, plain: Floats, apart: Floats) -> float:
+    """Return the factor for *apart*: what each model was held to do better than *plain* by who had not seen the row.
 
-    All have the shape (rows, models), and nothing is unknown.
+    All have the shape (rows, models), and nothing is unknown; *plain* is right but for a number that all models share.
     """
     usual, best = costs.mean(axis=0), int(scores.mean(axis=0).argmax())
     if usual[best] <= usual.min():  # nothing to weigh
         return 1.0
-    worth = [_quality(scores.mean(axis=0) + factor * apart, scores, costs) for factor in FACTORS]
+    worth = [_quality(plain + factor * apart, scores, costs) for factor in FACTORS]
     return (1.0 + FACTORS[int(np.argmax(worth))]) / 2
 
 
