@@ -10,7 +10,8 @@ falls to the level of the worst one, or the two change places.  Run it as ``pyth
 
 With ``--learn N`` the estimator is one that has learned from the ``--others`` and from N rows of the file, drawn by
 lot: those rows are then no calls.  ``--bound`` tells instead what share of the gap choosing by a classifier of the text
-reaches that was trained on all other rows, with every model's score on each of them known.
+reaches that was trained on all other rows, with every model's score on each of them known, and what choosing by the
+form of the text alone does.
 
 Two measures, both of the gap between the best fixed model (0) and the best model of each category (1), by the mean
 scores over all rows: what the selector *knows*, when its expectation chooses, over rows that it was never given; and
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     if options.bound:
         for path in options.files:
-            print(f"{path.stem}: {bound(load(path)):.3f} of the gap")
+            by_form, by_text = (bound(load(path), forms=forms) for forms in (True, False))
+            print(f"{path.stem}: {by_text:.3f} of the gap, {by_form:.3f} by the form of the text alone")
         return 0
     trials: list[Trial] = []
     runs = [(path, kinds) for path in options.files for kinds in options.kinds.split(";")]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from asyncrouter_adaptive.shape import FORMS, shape_of
 
 from asyncrouter.assembler import builtin_registry
 from asyncrouter.lab.estimates import NamedEstimator, trained_estimator
@@ -17,6 +18,8 @@ from asyncrouter.lab.training import NO_PRIOR, NamedTrainer
 SEED = 7
 FOLDS = 10
 TRAINER = "semantic"
+LITTLE = 1e-9
+"""For kinds that do not occur."""
 
 
 def learned(table: Outcomes, count: int, others: Sequence[Outcomes]) -> tuple[Outcomes, NamedEstimator]:
@@ -36,11 +39,12 @@ def trained(tables: Sequence[Outcomes]) -> NamedEstimator:
         return trained_estimator(TRAINER, path, registry)
 
 
-def bound(table: Outcomes) -> float:
+def bound(table: Outcomes, *, forms: bool) -> float:
     """Return the share of the gap that is reached by choosing the best model for the kinds that the text is like.
 
-    The likeness is what the estimator's gate says that has learned from the other parts of the file, the quality of
-    each model for a kind its mean there: nothing is explored, every score of the other rows is known.
+    The likeness is what the estimator's gate says that has learned from the other parts of the file, or with *forms*
+    which form the text has; the quality of each model for a kind is its mean there: nothing is explored, every score
+    of the other rows is known.
     """
     known = np.flatnonzero(~np.isnan(table.scores).any(axis=0))
     scores = table.scores[:, known]
@@ -50,10 +54,13 @@ def bound(table: Outcomes) -> float:
     fold_of = folds(table, FOLDS, SEED)
     for fold in range(FOLDS):
         told, others = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-        estimator = trained([table.rows(others)])
-        likeness = shares(estimator, table.rows(others))
-        qualities = likeness.T @ scores[others] / likeness.sum(axis=0)[:, None]
-        chosen[told] = (shares(estimator, table.rows(told)) @ qualities).argmax(axis=1)
+        estimator = None if forms else trained([table.rows(others)])
+        likeness, of_told = (
+            marks(rows) if estimator is None else shares(estimator, rows)
+            for rows in (table.rows(others), table.rows(told))
+        )
+        qualities = likeness.T @ scores[others] / np.maximum(likeness.sum(axis=0), LITTLE)[:, None]
+        chosen[told] = (of_told @ qualities).argmax(axis=1)
     reached = means[np.arange(len(table)), chosen].mean()
     fixed = scores.mean(axis=0).argmax()
     return float((reached - means[:, fixed].mean()) / (means.max(axis=1).mean() - means[:, fixed].mean()))
@@ -64,3 +71,8 @@ def shares(estimator: NamedEstimator, table: Outcomes) -> np.ndarray:
     vectors = np.array([estimate.features for estimate in estimator.estimates(table.prompts)])
     kinds = int(np.argmax(np.isclose(np.cumsum(vectors, axis=1), 1.0, atol=1e-4).all(axis=0))) + 1
     return vectors[:, :kinds]
+
+
+def marks(table: Outcomes) -> np.ndarray:
+    """Return which form each row has."""
+    return np.eye(len(FORMS))[[shape_of(text)[0] for text in table.prompts]]

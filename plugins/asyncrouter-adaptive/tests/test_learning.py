@@ -97,8 +97,9 @@ def test_what_an_estimator_tells_of_the_kind_is_as_good_as_its_name():
 
 
 def test_an_alarm_forgets_the_one_and_those_of_whom_nobody_would_have_noticed():
-    traffic = Traffic()
-    model = traffic.selector.store.learner("").model
+    traffic = Traffic(explore=200)
+    learner = traffic.selector.store.learner("")
+    model = learner.model
 
     def answered(name, score, count=1):
         for _ in range(count):
@@ -115,6 +116,7 @@ def test_an_alarm_forgets_the_one_and_those_of_whom_nobody_would_have_noticed():
     assert model.pulls("a") == pytest.approx(before["a"] * KEPT_OF_STALE, rel=0.1)
     assert model.pulls("c") == pytest.approx(before["c"], rel=0.1)
     assert model.outcomes < 1000 + 100 + 60
+    assert learner._renewed == {"b": model.outcomes - 1, "a": model.outcomes - 201, "c": model.outcomes - 201}
 
 
 def test_epsilon_is_a_floor_for_every_ready_candidate():

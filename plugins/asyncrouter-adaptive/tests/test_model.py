@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 from asyncrouter_adaptive.changes import FRESH, Changes, Freshness
-from asyncrouter_adaptive.features import CONTEXT, DENSE, MOST_LABELS, SIZE, VECTOR_LENGTH, Features
+from asyncrouter_adaptive.features import CONTEXT, DENSE, FORM, MOST_LABELS, SIZE, VECTOR_LENGTH, Features
 from asyncrouter_adaptive.model import BLOCK, NOISE, PRIOR, Model
+from asyncrouter_adaptive.shape import FORMS, NUMBERS, SAMPLE, TAIL, shape_of
 
 from asyncrouter import Estimate, Request
 
@@ -95,8 +96,8 @@ def test_who_is_hardly_asked_is_stale():
     assert FRESH < 250 * 0.05
 
 
-def seen(features, **fields):
-    request = Request(messages=[{"role": "user", "content": "hello"}], **fields)
+def seen(features, text="hello", **fields):
+    request = Request(messages=[{"role": "user", "content": text}], **fields)
     return Features("kind").of(request, Estimate(complexity=0.5, features=features))[TEXT]
 
 
@@ -120,3 +121,52 @@ def test_a_vector_that_tells_nothing_gives_way_to_the_text(features):
 def test_a_named_kind_stands_for_the_text():
     assert not seen([0.7, 0.3], metadata={"kind": "code"}).any()
     assert seen([]).any()  # without both there is the shape of the text
+
+
+PROMPTS = {
+    "What does this print?\n```\nprint(1)\n```": "code",
+    "Why does it fail?\n    x = y": "code",
+    "Write a function to reverse words.": "programming",
+    "A function of what is the price of bread?": "question",  # the word alone asks for no program
+    "What is the slope of $y = 3x$ there?": "notation",
+    "Evaluate \\int x dx": "notation",
+    "Does a coat of $20 cost more than two of $15?": "question",
+    "Which gas do plants take in?\nA. oxygen\nB. carbon dioxide": "options",
+    "who wrote the first novel": "keywords",
+    "who wrote the first novel?": "question",
+    "Ann has 3 apples. She eats 1. How many are left?": "reckoning",
+    "Ann has 3 apples. She eats one. How many are left?": "sentences",
+    "Ann has 3 apples. She eats 1. " * 30: "long",
+    "word " * 100: "keywords",
+    "Word " * 100: "long",
+    "Which town lies on the river Kennet?": "names",
+    "Name a gas": "statement",
+    "": "statement",
+}
+
+
+@pytest.mark.parametrize(("text", "form"), PROMPTS.items())
+def test_the_form_of_a_text_is_the_first_that_fits(text, form):
+    place, numbers = shape_of(text)
+    assert FORMS[place] == form
+    assert len(numbers) == NUMBERS
+    assert np.isfinite(numbers).all()
+
+
+def test_every_form_occurs():
+    assert set(PROMPTS.values()) == set(FORMS)
+
+
+def test_the_form_is_marked_and_the_numbers_follow_it():
+    marks = seen([], "who wrote the first novel")[: len(FORMS)]
+    assert marks.tolist() == [FORM if form == "keywords" else 0.0 for form in FORMS]
+    assert len(FORMS) + NUMBERS == CONTEXT
+    assert np.abs(seen([], "who wrote the first novel")[len(FORMS) :]).max() < FORM / 2
+
+
+def test_a_megabyte_is_looked_at_as_a_page_is():
+    page = "Word " * 400
+    form, numbers = shape_of(page)
+    longer, others = shape_of(page + "Word ``` \nB. $x$ " * 50_000 + "Word " * TAIL)
+    assert (longer, others[1:]) == (form, numbers[1:])  # all but the length
+    assert len(page) > SAMPLE
