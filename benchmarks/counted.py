@@ -146,13 +146,19 @@ def stream_of(router: Router) -> Call:
     return read
 
 
-def stepwise_stream_of(router: Router, steps: int) -> Call:
-    """Return the reading of a whole stream of which a piece is sent for each byte that is written to *steps*."""
+def stepwise_stream_of(router: Router, steps: int, pieces: int) -> Call:
+    """Return the reading of a whole stream of so many *pieces*: after the first, one for each byte written to *steps*.
+
+    A byte too many would have two pieces of the next stream under way at once.
+    """
 
     async def read() -> None:
+        left = pieces - 1
         async with router.stream(MESSAGES) as chunks:
             async for _chunk in chunks:
-                os.write(steps, b".")
+                if left:
+                    left -= 1
+                    os.write(steps, b".")
 
     return read
 
@@ -180,8 +186,8 @@ async def measure(url: str, steps: int) -> dict[str, Figures]:
         few, many = await counted(stream_of(short), loop), await counted(stream_of(long), loop)
         cases["stream over a socket, its opening and end"] = few
         cases["stream over a socket, a chunk in a burst"] = _each(few, many, 64 - 4)
-        few = await counted(stepwise_stream_of(few_steps, steps), loop)
-        many = await counted(stepwise_stream_of(many_steps, steps), loop)
+        few = await counted(stepwise_stream_of(few_steps, steps, 4), loop)
+        many = await counted(stepwise_stream_of(many_steps, steps, 64), loop)
         cases["stream over a socket, a chunk a read"] = _each(few, many, 64 - 4)
     return cases
 
