@@ -117,7 +117,7 @@ def bounds_of(delay_s: float, timers: Timers) -> Bounds:
     ``math.inf``: without a deadline.
     """
     try:
-        task = asyncio.current_task()
+        task = asyncio.current_task(timers.loop)  # the loop that runs is looked for with a system call, against forks
     except RuntimeError:  # no asyncio loop runs
         task = None
     return _AnyioBounds(delay_s) if task is None else _AsyncioBounds(delay_s, task, timers)

@@ -34,17 +34,17 @@ class Timed(Protocol):
 class Timers:
     """See the module.  One a router, used on one event loop.
 
-    ``time`` tells the event loop's seconds.
+    ``time`` tells the event loop's seconds.  ``loop`` is the asyncio loop, once something was kept.
     ``until``: the moment of the next look; what comes before has to see to itself.
     ``kept``: what is looked at then; who needs no looking after any more takes itself out.
     """
 
-    __slots__ = ("_loop", "_sweeping", "kept", "time", "until")
+    __slots__ = ("_sweeping", "kept", "loop", "time", "until")
 
     def __init__(self) -> None:
         self.time: Callable[[], float] = self._first_time
         self.kept: set[Timed] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self.until = 0.0
 
@@ -55,7 +55,7 @@ class Timers:
     def keep(self, one: Timed, loop: asyncio.AbstractEventLoop) -> bool:
         """Keep *one* until its time is near; ``False`` when that is now, or it has passed."""
         if self._sweeping is None:
-            self._loop = loop
+            self.loop = loop
             self._look_again(loop)
         if one.when < self.until:
             return False
@@ -80,8 +80,8 @@ class Timers:
     def _sweep(self) -> None:
         """Arm what comes before the next look, if anything is kept; without it nobody looks until something is."""
         self._sweeping = None
-        if self.kept and self._loop is not None:
-            self._look_again(self._loop)
+        if self.kept and self.loop is not None:
+            self._look_again(self.loop)
             until = self.until
             done = [one for one in self.kept if one.when < until or one.when == math.inf]
             self.kept.difference_update(done)

@@ -219,7 +219,7 @@ async def test_a_request_that_must_not_be_made_twice_is_made_once():
     ("table", "fault"),
     [
         ({"k": 0}, r"groups\.chat\.parallel\.k"),
-        ({"k": 2, "take": "worst"}, r"groups\.chat\.parallel\.take: expected first or best or majority"),
+        ({"k": 2, "take": "worst"}, r"groups\.chat\.parallel\.take: expected first, best or majority"),
         ({"take": "best", "of": 3}, r"groups\.chat\.parallel\.of: unknown key"),
     ],
 )
