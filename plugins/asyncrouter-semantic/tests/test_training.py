@@ -17,6 +17,7 @@ from asyncrouter_semantic.training import boosting
 from asyncrouter_semantic.training.blend import mix
 from asyncrouter_semantic.training.linear import ridge
 from asyncrouter_semantic.training.sights import look
+from asyncrouter_semantic.training.subjects import NONE, Parts
 from asyncrouter_semantic.training.tasks import Tasks
 from asyncrouter_semantic.training.trainer import SemanticTrainer
 from asyncrouter_semantic.training.view import FOREST, GROWN, Lesson, beside_others
@@ -159,7 +160,8 @@ def lesson(outcomes):
     of_row = np.array([group == "proof" for group in table.groups]).astype(np.intp)
     target = of_row + 0.1 * np.array([len(prompt) for prompt in table.prompts]) % 1
     bins = boosting.Bins.of(sights.traits)
-    return Lesson(sights, bins, Tasks(("greeting", "proof"), of_row), of_row, target, target, 0), table
+    tasks, parts = Tasks(("greeting", "proof"), of_row), Parts(np.zeros(0, dtype=np.intp), np.full(len(of_row), NONE))
+    return Lesson(sights, bins, tasks, parts, of_row, target, target, 0), table
 
 
 def test_the_head_that_is_read_says_what_the_views_have_said(lesson):

@@ -1,7 +1,8 @@
 """The head: from what a prompt holds to the gain that a strong model's answer is expected to bring.
 
 A kind of task has an offset, what its prompts gain on average, and weights of the wording and the traits, which tell
-its prompts from one another; both are mixed by how much the prompt looks like each kind.  A forest over the traits adds
+its prompts from one another; both are mixed by how much the prompt looks like each kind.  Where a kind falls into
+subjects, what its prompts gain by theirs is added.  A forest over the traits adds
 what makes a prompt of any kind gain more than others of its kind.
 """
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from asyncrouter_semantic.forest import Forest
 from asyncrouter_semantic.ngrams import known_places, ngrams
 from asyncrouter_semantic.packing import Pack
+from asyncrouter_semantic.subjects import SUBJECTS, Subjects
 from asyncrouter_semantic.text import Text
 from asyncrouter_semantic.traits import GROUP_NAMES, GROUP_OF, NAMES, traits
 
@@ -78,6 +80,7 @@ class Head:
     forest: Forest
     forest_weight: float
     tasks: tuple[str, ...]
+    subjects: Subjects | None
 
     @classmethod
     def of(cls, pack: Pack) -> Head:
@@ -86,7 +89,7 @@ class Head:
         tasks = tuple(map(str, facts["tasks"]))
         grams = pack.array("grams", "<u4", None)
         width, columns = len(NAMES), 1 + 2 * len(tasks)
-        forest = pack.part("forest")
+        forest, subjects = pack.part("forest"), pack.part(SUBJECTS)
         return cls(
             grams,
             pack.array("rarity", "<f4", len(grams)),
@@ -99,6 +102,7 @@ class Head:
             Forest.of(forest or Pack({}), width),
             pack.number("forest_weight"),
             tasks,
+            None if subjects is None else Subjects.of(subjects, len(grams), len(tasks)),
         )
 
     def look(self, text: Text) -> Sight:
@@ -120,6 +124,8 @@ class Head:
         added = np.empty(len(PARTS), dtype=np.float32)
         added[0] = float(worded[:count] @ likeness)
         added[1] = float(self.offsets[:count] @ likeness)
+        if self.subjects is not None:
+            added[1] += self.subjects.gain(sight.grams, likeness)
         added[2:] = np.bincount(GROUP_OF, sight.scaled * (self.slopes[:, :count] @ likeness), len(GROUP_NAMES))
         added[2:] += self.forest_weight * np.bincount(GROUP_OF[asked], steps, len(GROUP_NAMES))
         rest = self.forest_weight * (total - float(steps.sum()))

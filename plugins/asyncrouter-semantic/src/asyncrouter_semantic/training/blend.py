@@ -17,7 +17,7 @@ def mix(said: Floats, gain: Floats, before: Floats) -> Floats:
     """Return weights of the columns of *said*, none negative, and the offset.
 
     Least squares with a penalty on leaving *before*: ``|gain - said @ w - c|² + HELD Σ var(said_j) (w_j - before_j)²``.
-    Each subset of columns is tried with the others at 0, so the answer is exact; there are six columns at most.
+    Each subset of columns is tried with the others at 0, so the answer is exact; there are seven columns at most.
     """
     means, centre = said.mean(axis=0), float(gain.mean())
     shown, rest = said - means, gain - centre

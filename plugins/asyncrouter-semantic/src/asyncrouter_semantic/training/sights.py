@@ -42,6 +42,11 @@ class Sights:
         """Return the number of prompts."""
         return len(self.traits)
 
+    def held(self, rows: npt.NDArray[np.intp]) -> Any:
+        """Return 1 for each gram that a prompt of *rows* holds, shape (rows, grams)."""
+        held = self.matrix[rows][:, : len(self.grams)]
+        return sparse.csr_matrix((np.ones(held.nnz), held.indices, held.indptr), shape=held.shape)
+
 
 def look(prompts: Sequence[str], progress: Callable[[float], None]) -> Sights:
     """Return what *prompts* hold; *progress* is told the share that is read."""

@@ -19,6 +19,7 @@ from asyncrouter_semantic.training.blend import mix
 from asyncrouter_semantic.training.boosting import Bins
 from asyncrouter_semantic.training.panel import ease, panel
 from asyncrouter_semantic.training.sights import look
+from asyncrouter_semantic.training.subjects import find_subjects
 from asyncrouter_semantic.training.tasks import Tasks, find_tasks
 from asyncrouter_semantic.training.vectors import from_vectors
 from asyncrouter_semantic.training.view import FOREST, GROWN, OWN_PENALTIES, Lesson, Said, View, beside_others
@@ -33,9 +34,9 @@ Progress = Callable[[float], None]
 FOLDS = 3
 LEAST_ROWS = 20
 LEAST_SPREAD = 1e-3
-BEFORE = np.array([0.0, *[1 / len(OWN_PENALTIES)] * len(OWN_PENALTIES), 0.3])
+BEFORE = np.array([0.0, *[1 / len(OWN_PENALTIES)] * len(OWN_PENALTIES), 0.5, 0.3])
 BEFORE_WITH_PRIOR = np.append(np.zeros(len(BEFORE)), 1.0)
-"""What is thought of the shared weights, the kinds' own, the forest and the prior before any row has been seen."""
+"""What is thought of the shared weights, the kinds' own, subjects, forest and prior before any row has been seen."""
 READING, FOLDING = 0.1, 0.75
 """Shares of the work: reading the prompts, and the views that only choose the mix."""
 
@@ -85,7 +86,8 @@ class _Course:
         tasks = find_tasks(self.outcomes, sights.matrix, folds)
         easier = beside_others(ease(self.outcomes), tasks.of_row)
         cells = _cells(tasks, self.outcomes.sources)
-        lesson = Lesson(sights, Bins.of(sights.traits), tasks, cells, _taught(self.outcomes), easier, self.seed)
+        bins, parts = Bins.of(sights.traits), find_subjects(self.outcomes, tasks)
+        lesson = Lesson(sights, bins, tasks, parts, cells, _taught(self.outcomes), easier, self.seed)
         said = self._said(lesson, folds)
         grown = _grown(said.gains, beside_others(lesson.target, cells))
         gains = self._with_prior(said.gains[:, [*range(FOREST), FOREST + grown]])

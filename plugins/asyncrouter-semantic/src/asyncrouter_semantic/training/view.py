@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from asyncrouter_semantic.head import likeness_of
 from asyncrouter_semantic.packing import Pack
+from asyncrouter_semantic.subjects import SUBJECTS
 from asyncrouter_semantic.training import boosting
 from asyncrouter_semantic.training.boosting import Bins, Trees, boost
 from asyncrouter_semantic.training.linear import Ridge, ridge
 from asyncrouter_semantic.training.sights import TRAIT_WEIGHT, Sights
+from asyncrouter_semantic.training.subjects import Parts, SubjectView, learn_subjects
 from asyncrouter_semantic.training.tasks import GATE_PENALTY, Tasks
 
 Floats = npt.NDArray[np.float64]
@@ -28,8 +30,9 @@ COMMON_PENALTY = 16.0
 OWN_PENALTIES = (4.0, 16.0, 64.0)
 """Of the weights that all kinds share, and of those of each kind, which are learned with each of these penalties: what
 each is worth shows on rows that they have not learned from."""
-COMMON, FOREST = 0, 1 + len(OWN_PENALTIES)
-"""Columns of what is said: the shared weights, the kinds' own for each penalty, the forest."""
+COMMON, OWN, SUBJECT = 0, slice(1, 1 + len(OWN_PENALTIES)), 1 + len(OWN_PENALTIES)
+FOREST = SUBJECT + 1
+"""Columns of what is said: the shared weights, the kinds' own for each penalty, the subjects, the forest."""
 GROWN = (1 / 8, 1 / 4, 1 / 2, 1)
 """Shares of the trees that are tried: few rows bear few trees."""
 
@@ -48,10 +51,11 @@ class Said:
 
 @attrs.frozen(eq=False)
 class View:
-    """What was learned: the shared weights, those of each kind for each penalty, the gate, the ease, and the trees."""
+    """What was learned: the shared weights, those of each kind for each penalty, subjects, gate, ease, and trees."""
 
     common: Ridge
     own: tuple[Ridge, ...]
+    subjects: SubjectView
     gate: Ridge
     ease: Ridge
     trees: Trees
@@ -63,7 +67,8 @@ class View:
         likeness = likeness_of(self.gate.predict(matrix))
         own = [(likeness * one.predict(matrix)).sum(axis=1) for one in self.own]
         forest = self.trees.predict(sights.traits[rows])[:, [_trees(share) - 1 for share in GROWN]]
-        gains = [self.common.predict(matrix)[:, 0], *own, forest]
+        subjects = self.subjects.gains(sights.held(rows), likeness)
+        gains = [self.common.predict(matrix)[:, 0], *own, subjects, forest]
         return Said(np.column_stack(gains), likeness, self.ease.predict(matrix)[:, 0])
 
     def pack(self, sights: Sights, mix: Floats, offsets: Floats, grown: float = 1.0) -> Pack:
@@ -73,7 +78,7 @@ class View:
         """
         weights = mix[COMMON] * self.common.weights
         offsets = offsets + mix[COMMON] * self.common.offsets
-        for share, one in zip(mix[COMMON + 1 : FOREST], self.own, strict=True):
+        for share, one in zip(mix[OWN], self.own, strict=True):
             weights, offsets = weights + share * one.weights, offsets + share * one.offsets
         columns = np.hstack([weights, self.gate.weights, self.ease.weights])
         wording = columns[: len(sights.grams)]
@@ -89,12 +94,13 @@ class View:
             "trait_scales": sights.scales.astype(np.float32),
         }
         facts = {"tasks": list(self.tasks), "forest_weight": float(np.float32(mix[FOREST]))}
-        return Pack(arrays, facts).joined("forest", self.trees.first(_trees(grown)).pack())
+        pack = Pack(arrays, facts).joined("forest", self.trees.first(_trees(grown)).pack())
+        return pack.joined(SUBJECTS, self.subjects.pack(mix[SUBJECT])) if len(self.subjects.kinds) else pack
 
 
 @attrs.frozen(eq=False)
 class Lesson:
-    """What views are learned from: prompts, their traits in bins, their tasks, and what is to be told of each row.
+    """What views are learned from: prompts, their traits in bins, their tasks and subjects, and what is to be told.
 
     ``target`` is the gain, ``easier`` how much higher the scores were than is usual for the task; ``cells`` are whole
     numbers, the same for rows of one kind from one file.
@@ -103,6 +109,7 @@ class Lesson:
     sights: Sights
     bins: Bins
     tasks: Tasks
+    parts: Parts
     cells: Indices
     target: Floats
     easier: Floats
@@ -117,6 +124,7 @@ class Lesson:
         return View(
             ridge(matrix, beside, COMMON_PENALTY),
             tuple(_side_by_side(ridges) for ridges in own),
+            learn_subjects(self.sights.held(rows), beside, self.parts, rows, len(self.tasks.names)),
             ridge(matrix, one_hot, GATE_PENALTY),
             ridge(matrix, self.easier[rows], COMMON_PENALTY),
             boost(self.bins, rows, beside, self.seed, progress),
