@@ -5,7 +5,7 @@ take turns.  In memory, where the provider answers at once and only the router i
 the decision (estimate, filter and select among two deployments, a prompt of about 100 tokens) and the whole call.
 
 Run it as ``python benchmarks/overhead.py [--rounds N] [--calls N] [--concurrency N ...] [--loop asyncio|uvloop]
-[--contestants NAME ...] [--json] [--plot F.png] [--save [DIR]]``; with the others installed, by
+[--polling] [--contestants NAME ...] [--json] [--plot F.png] [--save [DIR]]``; with the others installed, by
 ``.rivals-venv/bin/python`` after ``make rivals``.
 """
 
@@ -76,12 +76,15 @@ def main() -> None:
         calls=(int, 1024, "calls a round and contestant; others than aiohttp and asyncrouter make as many"),
         concurrency=(int, [1, 64, 512], "calls under way at once"),
         loop=(str, "asyncio", "asyncio or uvloop"),
+        polling=(bool, False, "let the server never sleep, so that nobody pays for waking it"),
         contestants=(str, [], "who takes part: all that are installed"),
     )
     openings, notes = present([BARE, *options.contestants] if options.contestants else None)
     conditions = {"loop": options.loop, "rounds": options.rounds, "calls_a_round": options.calls}
+    if options.polling:
+        conditions["server"] = "polling"
     results = Results("overhead", "CPU time per call", COLUMNS, conditions=conditions, notes=notes, libraries=LIBRARIES)
-    with server() as url, runner(options.loop) as run:
+    with server(polling=options.polling) as url, runner(options.loop) as run:
         for concurrency in options.concurrency:
             results.rows += run.run(over_http(openings, url, concurrency, options.rounds, options.calls))
         bare = results.rows[0]["median"]
