@@ -11,7 +11,18 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = {
-    "overhead": "--rounds 1 --calls 8 --concurrency 1 4 --contestants asyncrouter --polling".split(),
+    "overhead": [
+        "--rounds",
+        "1",
+        "--calls",
+        "8",
+        "--concurrency",
+        "1",
+        "4",
+        "--polling",
+        "--contestants",
+        "asyncrouter",
+    ],
     "streaming": ["--rounds", "1", "--calls", "16", "--firsts", "1", "--contestants", "asyncrouter"],
     "scale": ["--rounds", "1", "--calls", "2", "--deployments", "2", "100", "--selectors", "priority", "weighted"],
     "memory": ["--requests", "400"],
