@@ -87,3 +87,5 @@ class Timers:
             self.kept.difference_update(done)
             for one in done:
                 one.arm()
+        else:
+            self.kept.clear()  # an empty set has the table of its largest size, half a mebibyte after ten thousand

@@ -29,7 +29,7 @@ TINY = {
     "plugins": ["--rounds", "1", "--calls", "2", "--hooks", "transform", "retry", "around_attempt_stream"],
     "startup": ["--rounds", "1"],
 }
-COUNTS = {"overhead": 6, "streaming": 6, "scale": 4, "memory": 2, "plugins": 12}
+COUNTS = {"overhead": 6, "streaming": 6, "scale": 4, "memory": 4, "plugins": 12}
 """Rows that the tiny form has; ``startup`` has one for each library that is installed."""
 
 

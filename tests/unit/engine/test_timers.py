@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -58,6 +59,21 @@ def test_bounds_that_are_not_near_share_a_timer():
         await asyncio.sleep(1)
         assert len(timers) == 10
         assert len(timers_of_the_loop()) == before + 1
+
+    run_virtual(main)
+
+
+def test_what_many_bounds_took_is_given_back_by_the_next_look():
+    async def main():
+        timers = Timers()
+        await asyncio.gather(*(early(timers) for _ in range(1000)))
+        assert sys.getsizeof(timers.kept) > 1000
+        await asyncio.sleep(1)
+        assert sys.getsizeof(timers.kept) == sys.getsizeof(set())
+
+    async def early(timers):
+        with cut_off_after(5.0, timers=timers):
+            await asyncio.sleep(0.5)
 
     run_virtual(main)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,8 +42,26 @@ def test_memory_is_constant():
     counts = SlidingCounts(10.0)
     for tenths in range(5000):
         counts.add(tenths / 10, first=1)
-    assert len(counts._slices) == SLICES + 1
+        assert counts._held <= SLICES + 1
+    assert len(counts._began) == 3 * (SLICES + 1)
     assert counts.totals(499.9) == (110, 0)
+
+
+def test_no_object_is_made_that_stays_for_a_slice():
+    counts = SlidingCounts(10.0)
+    counts.add(0.0, first=1)
+    before = sys.getallocatedblocks()
+    for second in range(1, 200):
+        counts.add(float(second), first=1)
+    assert sys.getallocatedblocks() - before < SLICES
+
+
+def test_what_comes_before_the_latest_slice_counts_in_it():
+    counts = SlidingCounts(10.0)
+    for now in (5.0, 4.0, 5.0, 4.0) * 10:
+        counts.add(now, first=1)
+    assert counts.totals(15.0) == (40, 0)
+    assert counts.totals(16.0) == (0, 0)
 
 
 def test_clear_forgets_everything():
