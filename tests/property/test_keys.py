@@ -37,7 +37,7 @@ class Keyed(FakeProvider):
         self._credentials = OpenAICompatible(name="fake", base_url="http://127.0.0.1:1", api_key=keys)._credentials
 
     async def complete(self, request, deployment, timeouts):
-        number = self._credentials.choose(deployment)
+        number, _ = self._credentials.of_call(deployment)
         self.sent.append((round(anyio.current_time(), 6), number))
         refusal = self.refusals[number]
         if refusal is None:
