@@ -154,7 +154,7 @@ class Line(asyncio.Protocol):
         try:
             if self._parser is None:
                 self._parser = self._new_parser()
-            self._transport.write(sent)
+            self._place.send(self._transport, sent)
             while (head := self._head) is None:
                 if self._failure is not None:
                     raise self._failure

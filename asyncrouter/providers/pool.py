@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from asyncrouter.providers.line import Line
+from asyncrouter.providers.outbox import TOGETHER, Outbox
 
 
 class Place:
@@ -21,12 +22,13 @@ class Place:
     ``busy``: those in use.
     """
 
-    __slots__ = ("_connector", "_idle", "_keep_s", "_loop", "_sweeping", "busy")
+    __slots__ = ("_connector", "_idle", "_keep_s", "_loop", "_outbox", "_sweeping", "busy")
 
-    def __init__(self, connector: aiohttp.TCPConnector, keep_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connector: aiohttp.TCPConnector, keep_s: float, outbox: Outbox) -> None:
         self._connector = connector
         self._keep_s = keep_s
-        self._loop = loop
+        self._loop = outbox.loop
+        self._outbox = outbox
         self._idle: dict[Line, float] = {}  # each with the moment since which it is, the longest idle first
         self._sweeping: asyncio.TimerHandle | None = None
         self.busy: set[Line] = set()
@@ -50,6 +52,13 @@ class Place:
         line = Line(await self._connector.connect(form, [], bounds), self, self._loop)
         self.busy.add(line)
         return line
+
+    def send(self, transport: asyncio.WriteTransport, request: bytes) -> None:
+        """Send *request* over a connection of this place, at once where few are busy."""
+        if len(self.busy) < TOGETHER:
+            transport.write(request)
+        else:
+            self._outbox.send(transport, request)
 
     def keep(self, line: Line) -> None:
         """Keep *line* for the next exchange."""
@@ -93,13 +102,14 @@ class Pool:
         self.loop = loop
         self.places: dict[ConnectionKey, Place] = {}
         self._keep_s = keep_s
+        self._outbox = Outbox(loop)
 
     def place(self, form: aiohttp.ClientRequest) -> Place:
         """Return where *form* goes to: one place for all that may share a connection."""
         key = form.connection_key
         place = self.places.get(key)
         if place is None:
-            place = self.places[key] = Place(self.connector, self._keep_s, self.loop)
+            place = self.places[key] = Place(self.connector, self._keep_s, self._outbox)
         return place
 
     async def aclose(self) -> None:

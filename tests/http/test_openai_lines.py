@@ -13,6 +13,7 @@ import pytest
 
 from asyncrouter.providers.line import Line, News
 from asyncrouter.providers.openai_compatible import OpenAICompatible
+from asyncrouter.providers.outbox import Outbox
 from asyncrouter.providers.pool import Place
 from asyncrouter.testing import run_virtual
 from asyncrouter.testing.server import Gate, Json, ScriptedServer, completion
@@ -128,7 +129,7 @@ class Standing:
 
 def test_each_idle_connection_goes_after_its_own_time():
     async def play():
-        place = Place(None, 30.0, asyncio.get_running_loop())
+        place = Place(None, 30.0, Outbox(asyncio.get_running_loop()))
         first, second, used = Standing(), Standing(), Standing()
         place.keep(first)
         await asyncio.sleep(10.0)
@@ -149,7 +150,7 @@ def test_each_idle_connection_goes_after_its_own_time():
 
 def test_one_that_is_closing_or_lost_is_not_given_out():
     async def play():
-        place = Place(None, 30.0, asyncio.get_running_loop())
+        place = Place(None, 30.0, Outbox(asyncio.get_running_loop()))
         good, closing, lost = Standing(), Standing(), Standing()
         for one in (good, closing, lost):
             place.keep(one)
@@ -302,3 +303,17 @@ async def test_only_a_connection_closed_in_order_ends_an_answer_of_no_told_lengt
         with pytest.raises(ProviderError) as raised:
             await call
         assert type(raised.value) is MalformedResponse
+
+
+async def test_calls_at_once_are_sent_together_and_all_answered():
+    async def serve(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await reader.readuntil(b"]}")
+                writer.write(ANSWER)
+
+    async with upstream(serve) as (provider, connections):
+        for _ in range(3):
+            replies = await asyncio.gather(*(ask(provider) for _ in range(40)))
+            assert {reply.text for reply in replies} == {"Hi"}
+        assert len(connections) == 40
