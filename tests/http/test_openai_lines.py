@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import socket
 import struct
 
 import aiohttp
 import pytest
 
-from asyncrouter.providers.line import Line, News
+from asyncrouter.providers.line import Line
 from asyncrouter.providers.openai_compatible import OpenAICompatible
 from asyncrouter.providers.outbox import Outbox
 from asyncrouter.providers.pool import Place
@@ -245,25 +244,6 @@ async def test_broken_framing_in_the_middle_of_a_stream_is_told_at_once(quiet_lo
         begun.set()
         with pytest.raises(StreamInterrupted):
             await asyncio.wait_for(anext(chunks), PROMPT_S)
-
-
-async def test_who_waits_goes_on_when_something_comes_and_not_a_turn_later():
-    seen = []
-    named = contextvars.ContextVar("named", default="")
-
-    async def wait():
-        await news
-        seen.append(asyncio.current_task())
-        named.set("still its own")
-        await asyncio.sleep(0)
-        seen.append(named.get())
-
-    news = News()
-    task = asyncio.create_task(wait())
-    await asyncio.sleep(0)
-    asyncio.get_running_loop().call_soon(lambda: (news.come(), seen.append("after")))
-    await task
-    assert seen == [task, "after", "still its own"]
 
 
 async def test_who_is_cancelled_while_waiting_hears_of_nothing_else(quiet_loop):
