@@ -68,7 +68,9 @@ class StreamCall:
             if self._in_flight.closing:
                 raise RouterClosed(CLOSED)
             if self._wrapped is None:
-                chunk = self._flow.at_once() or await self._flow.read()
+                chunk = self._flow.at_once()
+                if chunk is None:
+                    chunk = await self._flow.read()
                 if chunk is not None:
                     return chunk
             with cut_off_after(math.inf) as self._reading:

@@ -110,5 +110,5 @@ class Exchange:
         return data
 
     def close(self) -> None:
-        """Give the connection back when everything has come, and close it otherwise."""
+        """Give the connection back when everything has come, and close it otherwise; once, for then others use it."""
         self._line.end()

@@ -59,8 +59,9 @@ def shape_of(text: str) -> tuple[int, list[float]]:
     letters = sample.encode("ascii", "ignore")
     different = set(words)
     code, names = len(_CODE & different), _names(letters)
-    form = _form_by_signs(text, sample, _EDGE.sub("", words[0]) if words else "", code)
-    return _form_by_sentences(text, sample, names) if form is None else form, [
+    first = _EDGE.sub("", words[0]) if words else ""
+    form = _form_by_signs(text, sample, first, code) or _form_by_sentences(text, sample, names)
+    return FORMS.index(form), [
         math.log1p(len(text)) / 3,
         min(sample.count("\n"), 20) / 5,
         _share(letters, _DIGITS) * 15,
@@ -77,32 +78,32 @@ def shape_of(text: str) -> tuple[int, list[float]]:
     ]
 
 
-def _form_by_signs(text: str, sample: str, first: str, code: int) -> int | None:
+def _form_by_signs(text: str, sample: str, first: str, code: int) -> str | None:
     """Return the form that single signs tell, of a text with that *first* word and so many words of *code*."""
     if any(sign in sample for sign in _SHOWN):
-        return 0
+        return "code"
     if code and first in _ASKED:
-        return 1
+        return "programming"
     if "\\" in sample or "^" in sample or ("$" in sample and _ENDED_FORMULA.search(sample)):
-        return 2
+        return "notation"
     tail = text[-TAIL:]
     if any(sign in tail for sign in _OPTIONS):
-        return 3
-    return 4 if sample[:1].islower() and not _ended(text) else None
+        return "options"
+    return "keywords" if sample[:1].islower() and not _ended(text) else None
 
 
-def _form_by_sentences(text: str, sample: str, names: int) -> int:
+def _form_by_sentences(text: str, sample: str, names: int) -> str:
     """Return the form of a text that no sign tells."""
     several = sample.count(". ") + sample.count("? ") + sample.count("! ") + _ended(text) > 1
     if several and len(text) < TAIL and len(_NUMBERS.findall(sample)) > 1:
-        return 5
+        return "reckoning"
     if len(text) > SAMPLE:
-        return 6
+        return "long"
     if several:
-        return 7
+        return "sentences"
     if not sample.endswith("?"):
-        return 10
-    return 8 if names else 9
+        return "statement"
+    return "names" if names else "question"
 
 
 def _ended(text: str) -> bool:
