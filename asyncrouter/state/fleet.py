@@ -67,14 +67,18 @@ class DeploymentState:
         if self.cooldown_until > at:  # noqa: PLR1730 - a quarter of the cost of max()
             at = self.cooldown_until
         if self.limits is not None:
-            at = max(at, self.limits.ready_at(0, self._clock.now()))
+            now = self._clock.now()
+            at = _later(at, self.limits.ready_at(0, now), now)
         return at
 
     @property
     def turn_at(self) -> float:
         """When whoever comes now may be let in, after those who wait for their turn within the rate."""
         at = self.set_aside_until
-        return at if self.limits is None else max(at, self.limits.turn_at(self._clock.now()))
+        if self.limits is not None:
+            now = self._clock.now()
+            at = _later(at, self.limits.turn_at(now), now)
+        return at
 
     @property
     def crowding(self) -> float:
@@ -212,6 +216,14 @@ class DeploymentState:
             waiting=self.waiting,
             slots=None if self.slots is None else self.slots.limit,
         )
+
+
+def _later(at: float, limits_at: float, now: float) -> float:
+    """Return the later of both; limits that let in *now* are none.
+
+    Else who asks the clock first and then here would be told a moment that is later than his, for ever.
+    """
+    return max(at, limits_at) if limits_at > now else at
 
 
 def _slots(deployment: Deployment, before: Slots | None) -> Slots | None:

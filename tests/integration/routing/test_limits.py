@@ -7,7 +7,7 @@ import pytest
 from routed import ALONE, EXACT, routed, together
 
 from asyncrouter import AllAttemptsFailed, RateLimited, ServerError
-from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
+from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow, Stream, fake_router
 
 # ---------------------------------------------------------------- concurrency
 
@@ -131,6 +131,25 @@ async def test_requests_per_minute_are_kept():
         for _ in range(4):
             await r.ask(deadline_s=100)
         assert [round(moment) for _, moment in r.timeline] == [0, 0, 30, 60]
+
+
+class EverLater:
+    """As real time goes: no two looks at it tell the same moment."""
+
+    looks = 0
+
+    def now(self):
+        self.looks += 1
+        return anyio.current_time() + self.looks * 1e-3
+
+
+@pytest.mark.parametrize("limits", [{"rpm": 2}, {"rpm": 2, "tpm": 10**6}, {"rpm": 2, "concurrency": 1}])
+async def test_a_rate_is_used_though_time_goes_on_between_two_looks_at_it(limits):
+    provider = FakeProvider()
+    async with fake_router(provider, deployments={"a": {"limits": limits}}, clock=EverLater()) as router:
+        for _ in range(4):
+            await router.generate("hi", deadline_s=100)
+    assert [round(call.started_at) for call in provider.calls] == [0, 0, 30, 60]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
