@@ -283,7 +283,7 @@ class Assembler:
             try:
                 instance = self._make(kind, spec, f"{plan.path}.{key}")
             except ConfigError as error:
-                faults.extend(error.faults)
+                faults.extend(spec.as_written(one, plan.path, key) for one in error.faults)
                 continue
             name = f"{kind}:{spec.use or plugin_name(spec.instance)}"
             if name in names:

@@ -194,8 +194,8 @@ def _overlaid(plan: GroupPlan, agent: AgentSettings, path: str) -> GroupPlan:
     """Return *plan* with what the agent says laid over it; *plan* itself where the agent says nothing."""
     select = plan.select
     if agent.complexity_threshold is not None:
-        over = by_threshold(agent.complexity_threshold)
-        select = over if select is SELECT else attrs.evolve(select, options={**select.options, **over.options})
+        option = {"threshold": ("complexity_threshold", agent.complexity_threshold)}
+        select = (by_threshold(agent.complexity_threshold) if select is SELECT else select).under(option)
     group = attrs.evolve(
         plan.group,
         deadline_s=agent.deadline_s or plan.group.deadline_s,

@@ -11,7 +11,7 @@ import attrs
 from asyncrouter.config import checks
 from asyncrouter.config.checks import join
 from asyncrouter.hooks.options import fault, refuse_each, wrong
-from asyncrouter.types.errors import ConfigError
+from asyncrouter.types.errors import ConfigError, ConfigFault
 from asyncrouter.types.request import EMPTY
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, set, frozenset, Mapping, dt.date, dt.time)
@@ -25,15 +25,34 @@ def table(value: Any) -> Any:
 
 @attrs.frozen(kw_only=True)
 class StrategySpec:
-    """A strategy by name with its options, or an object that implements the hook: exactly one of the two."""
+    """A strategy by name with its options, or an object that implements the hook: exactly one of the two.
+
+    ``laid_over``: the options that an agent's keys have set, with those keys.
+    """
 
     use: str = ""
     options: Mapping[str, Any] = attrs.field(default=EMPTY, converter=table, validator=checks.open_table, repr=False)
     instance: object | None = None
+    laid_over: Mapping[str, str] = attrs.field(default=EMPTY, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.use, str) or bool(self.use.strip()) == (self.instance is not None):
             raise fault("use", "expected a strategy's name, or else an instance")
+
+    def as_written(self, refused: ConfigFault, owner: str, key: str) -> ConfigFault:
+        """Return the fault *refused* under the key of the agent at the path *owner* that has set the option."""
+        option = refused.path.removeprefix(f"{owner}.{key}.")
+        written = self.laid_over.get(option)
+        if written is None:
+            return refused
+        message = f"as {option} of the group's {key} {self.use!r}: {refused.message}"
+        return attrs.evolve(refused, path=join(owner, written), message=message)
+
+    def under(self, options: Mapping[str, tuple[str, Any]]) -> StrategySpec:
+        """Return this with *options* laid over its own; each comes with the key that it was written as."""
+        values = {option: value for option, (_key, value) in options.items()}
+        keys = {option: key for option, (key, _value) in options.items()}
+        return attrs.evolve(self, options={**self.options, **values}, laid_over={**self.laid_over, **keys})
 
 
 def strategy(value: Any) -> Any:

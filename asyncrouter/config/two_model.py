@@ -118,12 +118,9 @@ def by_threshold(threshold: float) -> StrategySpec:
 
 def retry_of(settings: TwoModelSettings | AgentSettings, under: StrategySpec | None) -> StrategySpec | None:
     """Return the retry strategy that *settings* make of the one they are laid over; without any, *under* itself."""
-    options = {ours: getattr(settings, theirs) for theirs, ours in RETRY_OPTIONS.items()}
-    options = {option: value for option, value in options.items() if value is not None}
-    if not options:
-        return under
-    under = under or StrategySpec(use="exponential")
-    return attrs.evolve(under, options={**under.options, **options})
+    options = {ours: (theirs, getattr(settings, theirs)) for theirs, ours in RETRY_OPTIONS.items()}
+    options = {option: given for option, given in options.items() if given[1] is not None}
+    return (under or StrategySpec(use="exponential")).under(options) if options else under
 
 
 def _completed(agent: AgentSettings, models: TwoModelSettings) -> AgentSettings:

@@ -247,6 +247,33 @@ async def test_an_unknown_agent_is_told_with_the_nearest():
             r.router.for_agent("recno")
 
 
+@pytest.mark.parametrize(
+    ("own", "faults"),
+    [
+        ({}, ["agents.recon.complexity_threshold: as threshold of the group's select 'weighted': unknown key"]),
+        ({"model_name": "a", "backup_model": "b"}, []),
+    ],
+)
+async def test_what_an_agent_lays_over_a_strategy_is_refused_where_the_agent_says_it(own, faults):
+    chat = {"deployments": ["a", "b"], "select": "weighted", "retry": "none"}
+    agents = {"recon": {**own, "complexity_threshold": 0.4, "jitter": False}}
+    with pytest.raises(ConfigError) as caught:
+        async with routed(groups={"chat": chat}, agents=agents):
+            pytest.fail("it takes what it does not know")
+    no_jitter = "agents.recon.jitter: as jitter of the group's retry 'none': unknown key"
+    assert [f"{one.path}: {one.message}" for one in caught.value.faults] == [*faults, no_jitter]
+
+
+async def test_an_option_of_the_group_is_refused_where_the_group_says_it():
+    chat = {"deployments": ["a", "b"], "select": {"use": "weighted", "wieghts": {}}}
+    with pytest.raises(ConfigError) as caught:
+        async with routed(groups={"chat": chat}, agents={}):
+            pytest.fail("it takes what it does not know")
+    assert [str(one) for one in caught.value.faults] == [
+        'groups.chat.select.wieghts: unknown key; did you mean "weights"?'
+    ]
+
+
 async def test_plans_tell_what_is_asked():
     async with routed(groups=DEEP, agents=AGENTS) as r:
         assert r.router.plan().group.name == "chat"
