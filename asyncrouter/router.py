@@ -33,6 +33,7 @@ from asyncrouter.types.request import (
     EMPTY,
     Prompt,
     Request,
+    check_naming,
     checked_complexity,
     checked_deadline,
     messages_of,
@@ -279,6 +280,8 @@ class Router(Calls):
             complexity = checked_complexity(complexity)
         if deadline_s is not None:
             deadline_s = checked_deadline(deadline_s)
+        if not (model is None and session is None and metadata is None):
+            check_naming(model, session, metadata)
         if params and (reserved := RESERVED.keys() & params.keys()):
             name = min(reserved)
             raise InvalidRequest(f"{name}: is set by the router; {RESERVED[name]}")

@@ -14,6 +14,8 @@ Deployments = Mapping[str, DeploymentSettings] | Mapping[str, Deployment]
 
 DEFAULT_GROUP = "default"
 """The group that answers when the configuration names no other."""
+LONGEST_COMPARED = 100
+"""A longer name is no misspelling: comparing takes the product of the lengths, three seconds for 100 kB."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,13 +71,18 @@ def nearest(
     providers: Mapping[str, ProviderSettings],
     others: Iterable[str] = (),
 ) -> tuple[str, str]:
-    """Return message and cure for a model's *name* that stands for nothing; *others* are names known besides."""
+    """Return message and cure for a model's *name* that stands for nothing; *others* are names known besides.
+
+    Of a name that is long or not printable nothing is repeated as it is.
+    """
     known = [*others, *deployments, *dict.fromkeys(settings.model for settings in deployments.values())]
     _, slash, model = name.partition("/")
-    if slash:
+    if len(name) > LONGEST_COMPARED:
+        known = []
+    elif slash and name.isprintable():
         known += [f"{provider}/{model}" for provider in dict.fromkeys((*providers, *preset_names()))]
-        return unknown(what, name, known, "name a configured or preset provider before the slash")
-    return unknown(what, name, known, 'write "provider/model" where the provider is to be told')
+    cure = "name a configured or preset provider before the slash"
+    return unknown(what, name, known, cure if slash else 'write "provider/model" where the provider is to be told')
 
 
 def _configured(provider: str, model: str, deployments: Deployments) -> Target:

@@ -128,7 +128,9 @@ def _plain(value: Any, place: str, depth: int) -> Any:
     return _plain(known, place, depth + 1)
 
 
-def _scalar(value: str | float | None, place: str) -> str | float | None:
+def _scalar(value: Any, place: str) -> Any:
+    if isinstance(value, int):
+        _digits(value, place)
     if isinstance(value, str) and _HALF_CHARACTER.search(value):
         raise InvalidRequest(f"{place}: holds a lone surrogate (half a character); repair the text before sending")
     if isinstance(value, float) and not math.isfinite(value):
@@ -136,11 +138,19 @@ def _scalar(value: str | float | None, place: str) -> str | float | None:
     return value
 
 
+def _digits(value: int, place: str) -> str:
+    """Return *value* in digits; Python writes no more than 4,300 of them, unless it is told to."""
+    try:
+        return str(value)
+    except ValueError:
+        raise InvalidRequest(f"{place}: is a whole number that is too long to be written") from None
+
+
 def _key(key: object, place: str) -> str:
     if isinstance(key, str):
         return str(_scalar(key, f"a key of {place}" if place else "a parameter's name"))
     if isinstance(key, int) and not isinstance(key, bool):  # logit_bias has token numbers for keys
-        return str(key)
+        return _digits(key, f"a key of {place}")
     raise InvalidRequest(f"{place}: has a {type(key).__name__} for a key; JSON keys are text")
 
 

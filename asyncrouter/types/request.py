@@ -106,6 +106,19 @@ def checked_deadline(deadline_s: object) -> float | None:
         raise InvalidRequest("deadline_s: no float holds a number that large; pass math.inf for no deadline") from None
 
 
+def check_naming(model: object, session: object, metadata: object) -> None:
+    """Raise :class:`InvalidRequest` unless *model* and *session* are texts and *metadata* is a mapping, or ``None``."""
+    for argument, value, kind, cure in (
+        ("model", model, str, "pass a name, or leave it out for the default"),
+        ("session", session, str, "pass any text that is the same for all calls of a conversation"),
+        ("metadata", metadata, Mapping, "pass a dict"),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise InvalidRequest(
+                f"{argument}: expected a {kind.__name__.lower()}, not a {type(value).__name__}; {cure}"
+            )
+
+
 def _shown(value: object) -> str:
     """Return numbers as they are and anything else by its type only: it may hold a prompt."""
     if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 10**9):

@@ -143,6 +143,10 @@ async def test_the_caller_keeps_what_was_passed():
         ({"complexity": "high"}, "complexity"),
         ({"deadline_s": 0}, "deadline_s"),
         ({"deadline_s": -1.0}, "deadline_s"),
+        ({"model": 5}, "model: expected a str"),
+        ({"model": ["chat"]}, "model: expected a str"),
+        ({"session": 5}, "session: expected a str"),
+        ({"metadata": ["idempotent"]}, "metadata: expected a mapping"),
         ({"messages": []}, "messages: is set by the router; pass the messages as the first argument"),
     ],
 )

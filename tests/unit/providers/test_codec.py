@@ -94,6 +94,8 @@ def deep():
         ({"messages": [{"content": f"{SECRET} \ud800"}]}, r"messages\[0\]\.content: holds a lone surrogate"),
         ({"a": {"\udfff": 1}}, "a key of a: holds a lone surrogate"),
         ({"\udfff": 1}, "a parameter's name: holds a lone surrogate"),
+        ({"a": [10**5000]}, r"a\[0\]: is a whole number that is too long"),
+        ({"a": {-(10**5000): 1}}, "a key of a: is a whole number that is too long"),
         ({"a": Odd()}, "a: a Odd cannot be sent"),
         ({"a": {1, 2}}, "a: a set cannot"),
         ({"a": b"x"}, "a: a bytes cannot"),

@@ -13,6 +13,7 @@ from asyncrouter.types.errors import InvalidRequest
 from asyncrouter.types.request import (
     EMPTY,
     Request,
+    check_naming,
     checked_complexity,
     checked_deadline,
     messages_of,
@@ -161,6 +162,22 @@ def test_a_bad_deadline_is_refused(value, shown):
     with pytest.raises(InvalidRequest) as caught:
         checked_deadline(value)
     assert str(caught.value) == f"deadline_s: expected a positive number of seconds, not {shown}"
+
+
+def test_names_and_metadata_are_told_by_their_types():
+    check_naming(None, None, None)
+    check_naming("", "conv-42", MappingProxyType({}))
+    model = "model: expected a str, not a {}; pass a name, or leave it out for the default"
+    session = "session: expected a str, not a int; pass any text that is the same for all calls of a conversation"
+    for arguments, message in (
+        ((5, None, None), model.format("int")),
+        (([SENTINEL], None, None), model.format("list")),
+        (("chat", 5, None), session),
+        ((None, "", [SENTINEL]), "metadata: expected a mapping, not a list; pass a dict"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            check_naming(*arguments)
+        assert str(caught.value) == message
 
 
 def test_a_deadline_that_no_float_holds_is_refused():
