@@ -164,6 +164,15 @@ async def test_it_is_refused_before_any_call(arguments, words):
         assert r.called == []
 
 
+@pytest.mark.parametrize("name", ["opnai/" + "m" * 10_000, "openai" * 20, "opnai/x\x1b[31m\nINFO all is well"])
+async def test_an_unknown_name_that_is_long_or_strange_is_not_repeated(name):
+    async with routed() as r:
+        with pytest.raises(UnknownModelGroup) as caught:
+            await r.router.generate(PROMPT, model=name)
+    assert len(str(caught.value)) <= 256
+    assert str(caught.value).isprintable()
+
+
 async def test_streaming_is_not_a_parameter():
     async with routed() as r:
         with pytest.raises(InvalidRequest, match=r"stream: is set by the router; use router\.stream"):
