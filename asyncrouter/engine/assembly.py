@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -82,6 +83,14 @@ class Assembler:
         return any(choice["message"].get("tool_calls") for choice in self._choices.values())
 
     @property
+    def is_cut_in_tool_call(self) -> bool:
+        """Whether a choice without a finish reason holds a tool call whose arguments are no whole JSON text."""
+        return self.in_tool_call and any(
+            choice["finish_reason"] is None and not all(map(_is_whole_call, _calls_of(choice)))
+            for choice in self._choices.values()
+        )
+
+    @property
     def is_continuable(self) -> bool:
         """Whether another model can go on from here: with the text of a single choice, never inside a tool call."""
         return not self.in_tool_call and self._choices.keys() <= {0}
@@ -145,6 +154,20 @@ def _whole(choice: dict[str, Any]) -> dict[str, Any]:
     ordered = sorted((call for call in calls if isinstance(call, dict)), key=_index_of)
     without = [{key: value for key, value in call.items() if key != "index"} for call in ordered]
     return {**choice, "message": {**message, "tool_calls": without}}
+
+
+def _calls_of(choice: dict[str, Any]) -> list[Any]:
+    calls = choice["message"].get("tool_calls")
+    return calls if isinstance(calls, list) else []
+
+
+def _is_whole_call(call: Any) -> bool:
+    """Whether the arguments of the tool *call* are a whole JSON text."""
+    try:
+        json.loads(call["function"]["arguments"])
+    except (TypeError, LookupError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _index_of(call: dict[str, Any]) -> float:

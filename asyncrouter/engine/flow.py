@@ -20,6 +20,7 @@ from asyncrouter.engine.opening import OpenAttempt, open_attempt, within_deadlin
 from asyncrouter.engine.step import Step
 from asyncrouter.types.errors import (
     AsyncRouterError,
+    AttemptTimedOut,
     DeadlineExceeded,
     Disposition,
     InvalidRequest,
@@ -45,7 +46,7 @@ class Flow:
         self._ready: deque[Chunk] = deque()
         self._output_begun = False
         self._interruption: ProviderError | None = None
-        self._failure: ProviderError | None = None  # not yet recovered from
+        self._failure: ProviderError | DeadlineExceeded | None = None  # not yet recovered from
         self._ended = False
 
     @property
@@ -96,10 +97,11 @@ class Flow:
         try:
             chunks = await attempt.next()
             if chunks is None:
+                self._check_whole(attempt)
                 await self._complete(attempt)
                 raise StopAsyncIteration
             self._show(chunks)
-        except ProviderError as error:
+        except (ProviderError, DeadlineExceeded) as error:
             self._failure = error
             return None
         except BaseException as error:
@@ -137,6 +139,13 @@ class Flow:
                 await self._open()
                 return
             chunks = None if attempt.ended else await attempt.next()
+            if chunks is None:
+                self._check_whole(attempt)
+        except (AttemptTimedOut, DeadlineExceeded) as late:
+            if attempt is None or not self._assembler.is_complete(self._asked):
+                await self._recover(late)
+                return
+            chunks = None  # only its usage was still waited for
         except ProviderError as error:
             await self._recover(error)
             return
@@ -198,6 +207,12 @@ class Flow:
             if self._wants_usage or chunk.raw.get("choices") or chunk.raw.get("usage") is None:
                 pass_on(chunk)
 
+    def _check_whole(self, attempt: OpenAttempt) -> None:
+        """Raise where the upstream has ended the stream, with [DONE] say, within a tool call: half of one is none."""
+        if self._assembler.is_cut_in_tool_call:
+            name = attempt.step.deployment.name
+            raise StreamInterrupted("the stream ended within the arguments of a tool call", deployment=name)
+
     async def _complete(self, attempt: OpenAttempt) -> None:
         """Note the answer; the attempt is closed with success."""
         self._ended = True
@@ -215,8 +230,10 @@ class Flow:
             usage=self._assembler.usage or NO_USAGE,
         )
 
-    async def _recover(self, error: ProviderError) -> None:
+    async def _recover(self, error: ProviderError | DeadlineExceeded) -> None:
         """Close the failed attempt and choose the next one; raise where the policy permits none."""
+        if isinstance(error, DeadlineExceeded):
+            raise error
         if self._attempt is not None:
             await self._close(self._attempt, error)
         if not self._output_begun:

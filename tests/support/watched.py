@@ -98,6 +98,8 @@ class Watch:
     def _end(sent: Sent, error: BaseException | None) -> None:
         sent.ended_at, sent.error = _now(), error
         sent.outcome = _OUTCOMES.get(type(error), "failed")
+        if sent.outcome == "cancelled" and sent.finish_reason:  # cut off within what follows a whole answer
+            sent.outcome = "closed"
 
     async def complete(self, request: Request, deployment: Deployment, timeouts: Timeouts) -> Response:
         """Make the plain call."""

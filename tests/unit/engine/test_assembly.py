@@ -35,6 +35,19 @@ def test_nothing_is_an_answer_without_choices():
     assert assembler.is_continuable
 
 
+def test_a_tool_call_is_cut_where_its_arguments_are_and_no_finish_reason_came():
+    def call(arguments, index=0):
+        return chunk({"tool_calls": [{"index": index, "function": {"name": "f", "arguments": arguments}}]})
+
+    assert not assembled(chunk({"content": "a"})).is_cut_in_tool_call
+    assert not assembled(call('{"a": '), call("1}")).is_cut_in_tool_call
+    assert assembled(call("{}"), call('{"a": ', 1)).is_cut_in_tool_call
+    assert not assembled(call('{"a": '), chunk(finish="length")).is_cut_in_tool_call
+    for strange in ({"tool_calls": [5]}, {"tool_calls": [{"index": 0}]}):
+        assert assembled(chunk(strange)).is_cut_in_tool_call
+    assert not assembled(chunk({"tool_calls": {"index": 0}})).is_cut_in_tool_call
+
+
 def test_texts_are_joined_and_the_finish_reason_is_kept():
     assembler = assembled(
         chunk({"role": "assistant", "content": ""}), chunk({"content": "Hel"}), chunk({"content": "lo"})
