@@ -13,9 +13,9 @@ from asyncrouter.config.schema import ProviderSettings, StrategySpec
 from asyncrouter.engine.extras import Layer
 from asyncrouter.engine.inflight import InFlight
 from asyncrouter.engine.route import Hedge, Route, make_route
-from asyncrouter.hooks.manager import HookManager, plugin_name
+from asyncrouter.hooks.manager import HookManager, hooks_of, plugin_name
 from asyncrouter.hooks.pipeline import compile_pipeline
-from asyncrouter.hooks.registry import Kind, Registry
+from asyncrouter.hooks.registry import HOOK_OF, Kind, Registry
 from asyncrouter.providers.base import Provider
 from asyncrouter.state.fleet import Fleet
 from asyncrouter.state.hedges import HedgeBudget, Paces
@@ -90,7 +90,12 @@ class Providers(Mapping[str, Provider]):
         if settings.instance is not None:
             return settings.instance  # type: ignore[return-value]
         kind, path = settings.kind or name, f"providers.{name}"
-        made: Provider = self._registry.make("provider", kind, settings.options, path, name=name)
+        made = self._registry.make("provider", kind, settings.options, path, name=name)
+        if not isinstance(made, Provider):
+            problem = (
+                f"kind {kind!r} makes an object of type {type(made).__name__}, without complete, stream and aclose"
+            )
+            raise ConfigError(faults=[ConfigFault(path, problem, "name another kind, or mend the plugin")])
         return made
 
 
@@ -266,7 +271,7 @@ class Assembler:
             ("estimator", "estimate", plan.estimate),
             ("selector", "select", plan.select),
             ("retry", "retry", plan.retry),
-            *(("fallback", "fallbacks", spec) for spec in plan.fallbacks),
+            *(("fallback", "fallback", spec) for spec in plan.fallbacks),
             *(("filter", "filters", spec) for spec in plan.filters),
         ]
         if plan.judge is not None:
@@ -297,7 +302,13 @@ class Assembler:
             raise ConfigError(faults=faults)
 
     def _make(self, kind: Kind, spec: StrategySpec, path: str) -> Any:
-        return spec.instance if spec.instance is not None else self._registry.make(kind, spec.use, spec.options, path)
+        """Return the strategy or plugin of *spec*; a strategy without the hook of its kind would never be asked."""
+        made = spec.instance if spec.instance is not None else self._registry.make(kind, spec.use, spec.options, path)
+        hook, name = HOOK_OF.get(kind), spec.use or plugin_name(made)
+        if hook is not None and hook not in hooks_of(made, name):
+            cure = f"implement it, with @hookimpl above it, or name another {kind}"
+            raise ConfigError(faults=[ConfigFault(path, f"{kind} {name!r} has no {hook}", cure)])
+        return made
 
     def _add_plugin(self, spec: StrategySpec, path: str) -> None:
         instance = self._make("plugin", spec, path)

@@ -123,6 +123,11 @@ def plugin_name(plugin: object) -> str:
     return f"{type(plugin).__module__}.{type(plugin).__qualname__}#{id(plugin):x}"
 
 
+def hooks_of(plugin: object, name: str) -> frozenset[str]:
+    """Return the hooks that *plugin*, called *name*, implements; :class:`PluginContractError` where one is unmarked."""
+    return frozenset(options.get("specname") or found for found, _run, options in _implementations_in(name, plugin))
+
+
 def _implementations_in(name: str, plugin: object) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     """Yield what is marked in *plugin*, and run none of its code meanwhile: properties least of all."""
     for attribute in dir(plugin):
@@ -174,12 +179,20 @@ def _nearest(hook: str) -> str:
     return f'did you mean "{names[near[0]]}"?' if near else f"there are: {', '.join(HOOKS)}"
 
 
+_NO_NAMES = {
+    inspect.Parameter.POSITIONAL_ONLY: "{}, /",
+    inspect.Parameter.VAR_POSITIONAL: "*{}",
+    inspect.Parameter.VAR_KEYWORD: "**{}",
+}
+"""Parameters that take no argument by its name, as they are written."""
+
+
 def _argument_problem(hook: str, function: Callable[..., Any]) -> str:
     given = f"the hook gives: {', '.join(ARGUMENTS[hook])}"
     unknown, by_keyword = [], []
     for one in inspect.signature(function).parameters.values():
-        if one.kind in {one.POSITIONAL_ONLY, one.VAR_POSITIONAL, one.VAR_KEYWORD}:
-            unknown.append(f"*{one.name}")
+        if one.kind in _NO_NAMES:
+            unknown.append(_NO_NAMES[one.kind].format(one.name))
         elif one.name not in ARGUMENTS[hook]:
             unknown.append(one.name)
         elif one.kind is one.KEYWORD_ONLY:

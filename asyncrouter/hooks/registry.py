@@ -20,6 +20,15 @@ Kind = Literal["estimator", "selector", "retry", "fallback", "filter", "judge", 
 KINDS: tuple[Kind, ...] = (
     "estimator", "selector", "retry", "fallback", "filter", "judge", "provider", "plugin", "trainer",
 )  # fmt: skip
+HOOK_OF: Mapping[Kind, str] = {
+    "estimator": "asyncrouter_estimate",
+    "selector": "asyncrouter_select",
+    "retry": "asyncrouter_retry",
+    "fallback": "asyncrouter_fallback",
+    "filter": "asyncrouter_filter",
+    "judge": "asyncrouter_judge",
+}
+"""The hook that a strategy of each kind cannot do without."""
 Factory = Callable[..., Any]
 
 

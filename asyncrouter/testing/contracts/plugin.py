@@ -12,19 +12,11 @@ from typing import Any, ClassVar
 
 from asyncrouter.hooks.manager import HOOKS, IMPL_MARK, HookManager
 from asyncrouter.hooks.markers import PROJECT
-from asyncrouter.hooks.registry import Entry, Kind, Registry
+from asyncrouter.hooks.registry import HOOK_OF, Entry, Kind, Registry
 from asyncrouter.providers.base import Provider
 from asyncrouter.types.errors import ConfigError, PluginContractError, PluginLoadError
 from asyncrouter.types.request import EMPTY
 
-HOOK_OF: dict[Kind, str] = {
-    "estimator": "asyncrouter_estimate",
-    "selector": "asyncrouter_select",
-    "retry": "asyncrouter_retry",
-    "fallback": "asyncrouter_fallback",
-    "filter": "asyncrouter_filter",
-    "judge": "asyncrouter_judge",
-}
 HEAVY = frozenset({
     "aiohttp", "anthropic", "fastapi", "google.genai", "httpx", "jax", "keras", "langchain", "lightgbm", "matplotlib",
     "numpy", "onnxruntime", "openai", "pandas", "polars", "pyarrow", "pydantic", "redis", "requests", "scipy",

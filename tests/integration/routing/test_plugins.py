@@ -9,16 +9,20 @@ from routed import EXACT, check_secrecy, routed
 
 from asyncrouter import (
     AllAttemptsFailed,
+    ConfigError,
     Fallback,
     GiveUp,
     PluginContractError,
     Retry,
+    Router,
     Selection,
     ServerError,
     Verdict,
     hookimpl,
 )
-from asyncrouter.testing import Fail, Hang, Reply, Slow
+from asyncrouter.assembler import builtin_registry
+from asyncrouter.hooks.registry import HOOK_OF
+from asyncrouter.testing import Fail, FakeProvider, Hang, Reply, Slow
 from asyncrouter.types.errors import UnknownModelGroup
 
 
@@ -155,6 +159,43 @@ async def test_registering_changes_later_requests_only():
         assert replies["after"].deployment == "b"
         r.router.unregister(other)
         assert (await r.ask()).deployment == "a"
+
+
+class OnlyWatches:
+    """It is asked for nothing."""
+
+    @hookimpl
+    def asyncrouter_observe(self):
+        pass
+
+
+@pytest.mark.parametrize("key", ["estimate", "select", "retry", "fallback", "judge", "filters"])
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_a_strategy_without_the_hook_of_its_kind_is_refused(key, by_name):
+    kinds = {"estimate": "estimator", "select": "selector", "filters": "filter"}
+    kind = kinds.get(key, key)
+    registry = builtin_registry()
+    getattr(registry, kind)("watch", OnlyWatches)
+    strategy = "watch" if by_name else OnlyWatches()
+    config = {
+        "providers": {"fake": FakeProvider()},
+        "deployments": {"a": {"provider": "fake", "model": "m"}},
+        "groups": {"chat": {"deployments": ["a"], key: [strategy] if key == "filters" else strategy}},
+    }
+    with pytest.raises(ConfigError, match=rf"^groups\.chat\.{key}: {kind} .* has no {HOOK_OF[kind]}; implement it"):
+        Router.from_config(config, registry=registry)
+
+
+async def test_a_kind_of_provider_that_makes_none_is_refused():
+    registry = builtin_registry()
+    registry.provider("nobody", lambda **_options: OnlyWatches())
+    config = {
+        "providers": {"nobody": {}},
+        "deployments": {"a": {"provider": "nobody", "model": "m"}},
+        "groups": {"chat": {"deployments": ["a"]}},
+    }
+    with pytest.raises(ConfigError, match=r"^providers\.nobody: kind 'nobody' makes an object of type OnlyWatches, wi"):
+        Router.from_config(config, registry=registry)
 
 
 async def test_a_plugin_that_cannot_be_registered_changes_nothing():
