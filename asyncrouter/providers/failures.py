@@ -79,6 +79,8 @@ def _connection_failure(error: Exception, deployment: Deployment, hidden: Hidden
             lost = isinstance(error.message, str)  # otherwise it holds the part of the head that had come
         elif isinstance(error, OSError):
             what, lost = "the connection was lost before the answer", True
+        elif isinstance(error, aiohttp.ClientConnectionError):
+            what = "the connection failed"
         else:
             what, disposition = "the call failed", Disposition.FALLBACK
     failed = ConnectionFailed(

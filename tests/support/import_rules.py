@@ -57,7 +57,9 @@ ONLY_IN = {
 """Third-party modules, and the only places that may import them."""
 EVERYWHERE = frozenset({"attrs", "anyio"})
 """Third-party modules that any floor above the first may import; attrs the first one too."""
-HTTP = tuple(f"asyncrouter/providers/{name}.py" for name in ("transport", "exchange", "failures", "line", "pool"))
+HTTP = tuple(
+    f"asyncrouter/providers/{name}.py" for name in ("transport", "exchange", "doubles", "failures", "line", "pool")
+)
 HEAVY = {
     "aiohttp": HTTP,
     "yarl": HTTP,
