@@ -7,6 +7,8 @@ from typing import Any
 
 NO_ANSWER_FIELDS = frozenset({"role", "name", "annotations", "reasoning", "reasoning_content", "reasoning_details"})
 """Fields of a message that answer nothing by themselves."""
+FORMS: Mapping[str, tuple[type, ...]] = {"content": (str, list), "refusal": (str,), "tool_calls": (list,)}
+"""The forms of fields that answer: in another form nobody can read them."""
 FILTERED = "content_filter"
 NO_REASONS = (FILTERED, "error")
 """Finish reasons of what is no answer; the second is OpenRouter's, when the model behind it broke down."""
@@ -84,7 +86,11 @@ def _answers(choice: object) -> bool:
     message = choice.get("message")
     if not isinstance(message, dict):
         return False
-    return reason == OUT_OF_TOKENS or any(value for key, value in message.items() if key not in NO_ANSWER_FIELDS)
+    return reason == OUT_OF_TOKENS or any(
+        value and isinstance(value, FORMS.get(key, object))
+        for key, value in message.items()
+        if key not in NO_ANSWER_FIELDS
+    )
 
 
 def as_chunks(completion: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from asyncrouter.providers.exchange import Exchange
 
 DONE = b"[DONE]"
+STREAM_FACTOR = 16
+"""A stream may be so many times longer than a whole answer: every token comes in an envelope of its own."""
 DRAIN_S = 0.1
 """How long the end of the HTTP body is waited for after ``[DONE]``, so that the connection can serve again."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
@@ -34,7 +36,8 @@ class ChunkReader:
     """Turns one exchange into chunks.
 
     *refuse* and *malformed* make the errors; *choices* is how many were asked for; *grace_s* bounds the wait after the
-    last finish reason; *max_bytes* the whole stream.
+    last finish reason; *max_bytes* a whole answer that is sent in place of a stream, which may be
+    :data:`STREAM_FACTOR` times as long.
     """
 
     def __init__(
@@ -80,8 +83,8 @@ class ChunkReader:
             self._at_end = True
             return self._rest()
         self._size += len(data)
-        if self._size > self._max_bytes:
-            raise self._malformed(f"the stream is longer than {self._max_bytes} bytes")
+        if self._size > self._max_bytes * STREAM_FACTOR:
+            raise self._malformed(f"the stream is longer than {self._max_bytes * STREAM_FACTOR} bytes")
         if not self._is_events:
             start = data.lstrip(_BLANK)[:1]
             if start in (b"{", b"["):

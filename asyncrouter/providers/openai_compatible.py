@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from asyncrouter.providers.transport import Transport
 
 MAX_RESPONSE_BYTES = 32 * 2**20
-STREAM_FACTOR = 16
-"""A stream may be so many times longer than a whole answer: every token comes in an envelope of its own."""
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
 """How long the body of an error is waited for; its status is known already."""
@@ -193,7 +191,7 @@ class OpenAICompatible:
             malformed=lambda text: self._malformed(text, exchange, deployment),
             choices=wanted if isinstance(wanted, int) else 1,
             grace_s=self._settings.finish_grace_s,
-            max_bytes=self._settings.max_response_bytes * STREAM_FACTOR,
+            max_bytes=self._settings.max_response_bytes,
         )
 
     def _encoded(self, request: Request, deployment: Deployment, *, stream: bool) -> bytes:

@@ -276,7 +276,7 @@ async def test_a_whole_answer_in_place_of_a_stream(call):
 
 async def test_a_whole_answer_in_place_of_a_stream_has_a_limit_and_may_break_off(call):
     async with ScriptedServer(Http(body=b'{"a": "' + b"x" * 5000, drip=(1000, 0.005), end=End.HANG)) as server:
-        with pytest.raises(MalformedResponse, match="the answer is longer than 1600 bytes"):
+        with pytest.raises(MalformedResponse, match="the answer is longer than 100 bytes"):
             await call.stream(server, options={"max_response_bytes": 100})
     async with ScriptedServer(Http(body=b'{"choices": ', content_length=100, end=End.CLOSE)) as server:
         with pytest.raises(MalformedResponse, match="broke off"):

@@ -49,6 +49,9 @@ def test_answers(body):
         (answer({"role": "assistant", "content": None}), "is empty"),
         (answer({"role": "assistant", "content": "", "tool_calls": []}), "is empty"),
         (answer({"content": None}, "tool_calls"), "is empty"),
+        (answer({"content": 42}), "is empty"),
+        (answer({"content": {"text": "Hi"}}), "is empty"),
+        (answer({"content": None, "tool_calls": "pay", "refusal": True}), "is empty"),
         (answer({"content": "", "reasoning_content": "hm", "annotations": [1]}), "is empty"),
     ],
 )
