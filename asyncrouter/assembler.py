@@ -179,7 +179,13 @@ class Assembler:
         return plan
 
     def route(self, plan: GroupPlan) -> Route:
-        """Return the route of *plan*; its deployments get a state in the fleet."""
+        """Return the route of *plan*; its deployments get a state in the fleet, and their providers are made.
+
+        Raises :class:`ConfigError` where a provider that only a model's name tells of cannot be made: for want of its
+        key, say.
+        """
+        for deployment in plan.group.deployments:
+            self.providers[deployment.provider]
         manager = HookManager()
         for one in (*self.strategies(plan), *self.plugins):
             manager.register(one.instance, one.name)

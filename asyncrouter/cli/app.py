@@ -43,6 +43,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, head say, has what it wanted
         _silence_stdout()
         return DONE
+    except OSError as error:  # the disk that standard output goes to is full, say
+        _silence_stdout()
+        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        return CALL_FAILED
     return code
 
 

@@ -64,6 +64,8 @@ def routing_options(command: Command) -> Command:
 
 def _prompt(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if value == "-":
+        if sys.stdin is None:
+            raise click.BadParameter("standard input is closed; pass the text itself")
         try:
             value = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -42,9 +42,8 @@ def command(*arguments: str) -> list[str]:
 
 @contextmanager
 def process(*arguments: str, **options):
-    with subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **options
-    ) as child:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8", **options}
+    with subprocess.Popen(command(*arguments), **options) as child:
         try:
             yield child
         finally:

@@ -18,6 +18,8 @@ from asyncrouter.types.deployments import Deployment
 DEFAULT_THRESHOLD = 0.7
 ROUNDING = 0.006
 """No complexity is told with more of an error."""
+MORE_DIGITS = range(3, 17)
+"""With the fewest that tell it from the cut a complexity is told where two would be on the wrong side."""
 
 
 def _tiers(value: Any) -> tuple[tuple[str, ...], ...] | None:
@@ -111,12 +113,16 @@ class ComplexitySelector:
         text, cuts = f"{complexity:.2f}", self._cut_texts
         low, high = self._clear[tier]
         if not low < complexity < high and bisect.bisect_right(self._points, float(text)) != tier:
-            text = repr(complexity)  # it was rounded to the wrong side of a cut
+            text = self._told_apart(complexity, tier)  # it was rounded to the wrong side of a cut
         if tier == 0:
             return f"complexity {text} < {cuts[0]}"
         if tier == len(cuts):
             return f"complexity {text} >= {cuts[-1]}"
         return f"{cuts[tier - 1]} <= complexity {text} < {cuts[tier]}"
+
+    def _told_apart(self, complexity: float, tier: int) -> str:
+        texts = (f"{complexity:.{digits}f}" for digits in MORE_DIGITS)
+        return next((one for one in texts if bisect.bisect_right(self._points, float(one)) == tier), repr(complexity))
 
 
 def _from_place(candidates: tuple[Deployment, ...], place: int) -> tuple[Deployment, ...]:

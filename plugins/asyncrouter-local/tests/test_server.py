@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -12,13 +13,14 @@ import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import anyio
+import anyio.lowlevel
 import pytest
 from asyncrouter_local.provider import LocalProvider
+from processes import ignores, is_alive
 
 from asyncrouter.types.deployments import Deployment, Timeouts
 from asyncrouter.types.errors import ConnectionFailed, ContextWindowExceeded, ProviderError
@@ -46,19 +48,6 @@ def port_of(provider: LocalProvider) -> int:
 def refuses(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def ignores(pid: int, number: signal.Signals) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    mask = int(status.partition("SigIgn:")[2].split()[0], 16)
-    return bool(mask & 1 << (number - 1))
 
 
 def calls_under_way(provider: LocalProvider) -> int:
@@ -293,16 +282,31 @@ async def test_stopping_while_it_starts(tiny):
     assert not is_alive(pid)
 
 
-async def test_cancelling_the_first_call_leaves_the_start_to_the_next(tiny):
-    first = asyncio.create_task(ask(tiny))
-    while tiny.pid is None:
+async def begun_and_left(provider: LocalProvider) -> int | None:
+    """Make the first call and cancel it while its server starts; return the server's process."""
+    first = asyncio.create_task(ask(provider))
+    while provider.pid is None:
         await anyio.lowlevel.checkpoint()
-    pid = tiny.pid
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
+    return provider.pid
+
+
+async def test_cancelling_the_first_call_leaves_the_start_to_the_next(tiny):
+    pid = await begun_and_left(tiny)
     assert (await ask(tiny)).usage.output_tokens == 8
     assert tiny.pid == pid
+
+
+async def test_an_end_that_nobody_waits_for_any_more_is_no_complaint(tiny):
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+    await begun_and_left(tiny)
+    await tiny.stop()
+    await anyio.lowlevel.checkpoint()  # the loop hears of it from the thread that reads
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_model_that_cannot_be_loaded_says_why(tmp_path, tiny_model):

@@ -108,6 +108,12 @@ def test_standard_input_must_be_text(monkeypatch, capsys):
     assert "not UTF-8 text (byte 0)" in capsys.readouterr().err
 
 
+def test_standard_input_must_be_open(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)  # as the interpreter has it after <&-
+    assert run(["ask", "-"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+
+
 def test_logs_go_to_standard_error(server, tmp_path, capsys):
     path = Path(configure(tmp_path, server.url))
     config = json.loads(path.read_text())

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import SENTINEL_KEY, process
@@ -44,6 +45,21 @@ def test_a_failed_call_as_json_is_still_one_document(config, server, capsys):
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["type"] == "AllAttemptsFailed"
     assert [one["deployment"] for one in error["trace"]["attempts"]] == ["mini", "big"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["plugins"], ["ask", "Hello"]])
+def test_an_answer_that_cannot_be_written_is_no_success_and_no_traceback(config, arguments):
+    at_config = ["--config", config] if arguments[0] == "ask" else []
+    with Path("/dev/full").open("w") as full, process(*arguments, *at_config, stdout=full) as child:
+        _out, err = child.communicate()
+    assert (child.returncode, err) == (1, "error: OSError: [Errno 28] No space left on device\n")
+
+
+def test_a_model_whose_key_is_not_set_is_exit_code_2(config, capsys, monkeypatch):
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    assert run(["ask", "Hello", "--config", config, "--model", "groq/llama"]) == 2
+    assert "error: ConfigError: providers.groq.api_key_env: the environment" in capsys.readouterr().err
 
 
 def test_an_unknown_model_is_a_failed_call(config, capsys):

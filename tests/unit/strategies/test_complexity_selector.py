@@ -38,6 +38,8 @@ def test_below_the_threshold_the_candidates_are_taken_as_they_are(deploy):
         (0.7, "complexity 0.70 >= 0.70"),
         (0.123, "complexity 0.12 < 0.70"),
         (0.6999, "complexity 0.6999 < 0.70"),
+        (0.6994062415175304, "complexity 0.699 < 0.70"),
+        (0.7 - 1e-16, "complexity 0.6999999999999998 < 0.70"),
         (0.7049, "complexity 0.70 >= 0.70"),
     ],
 )

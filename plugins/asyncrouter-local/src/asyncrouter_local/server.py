@@ -68,7 +68,9 @@ class ServerProcess:
 
         Cancelling the wait leaves it starting.  Event loops in several threads may wait at once.
         """
-        return await asyncio.shield(asyncio.wrap_future(self._url))
+        url = asyncio.wrap_future(self._url)
+        url.add_done_callback(_heard)  # nobody hears of it whose wait was cancelled
+        return await asyncio.shield(url)
 
     def kill(self) -> None:
         """End the process and wait for its end: from then on its port refuses connections.  May be called again."""
@@ -94,3 +96,9 @@ class ServerProcess:
         logged = self._log.read().decode(errors="replace").splitlines()
         first = next((line.partition(ERROR_MARK)[2] for line in logged if ERROR_MARK in line), "")
         return "; ".join(filter(None, (error.rstrip(".") or f"its process ended with code {code}", first)))
+
+
+def _heard(url: asyncio.Future[str]) -> None:
+    """Let the event loop not complain of a failure that nobody waits for."""
+    if not url.cancelled():
+        url.exception()
