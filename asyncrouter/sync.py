@@ -9,6 +9,7 @@ import abc
 import atexit
 import contextlib
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,6 +31,7 @@ from asyncrouter.types.response import Chunk, Response
 P = ParamSpec("P")
 R = TypeVar("R")
 CLOSED = "the router was closed during the call"
+FORKED = "the router's thread stayed behind when this process was forked off; make a SyncRouter in each process"
 BUFFERED_CHUNKS = 64
 """Chunks that a stream may run ahead of a slow reader."""
 
@@ -39,6 +41,7 @@ class LoopThread:
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
         self._last = last
+        self._pid = os.getpid()
         self._failure: BaseException | None = None
         self._started: Future[BlockingPortal] = Future()
         self._thread = threading.Thread(target=self._run, name="asyncrouter", daemon=True)
@@ -50,8 +53,15 @@ class LoopThread:
         """Whether the caller runs on this very thread, and so must not wait for it."""
         return threading.current_thread() is self._thread
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether this process is a fork's child, where the thread does not run: whoever waited for it would hang."""
+        return os.getpid() != self._pid
+
     def start(self, function: Callable[[], Awaitable[R]]) -> Future[R]:
         """Run the async *function* on the loop and return its future; cancelling the future cancels the task."""
+        if self.is_lost:
+            raise RuntimeError(FORKED)
         return self._portal.start_task_soon(function)
 
     def stop(self) -> None:
@@ -209,6 +219,7 @@ class SyncRouter(SyncCalls):
             self._loop = None
         if loop is not None:
             atexit.unregister(self.close)
+        if loop is not None and not loop.is_lost:
             if grace_s > 0:
                 loop.start(functools.partial(self.calls.aclose, grace_s=grace_s)).result()
             loop.stop()

@@ -119,8 +119,8 @@ class Transport:
     async def aclose(self) -> None:
         """Close every pool: this loop's, and as far as their loops still run or are closed, the others'."""
         self._closed = True
-        here = asyncio.get_running_loop()
-        for loop, door in tuple(self._doors.items()):
+        for loop, door in tuple(self._doors.items()):  # none where every call was made under trio, and refused
+            here = asyncio.get_running_loop()
             if door.keeper is None or door.pid != os.getpid():
                 continue  # a fork's parent still uses it
             if loop is here or loop.is_closed():

@@ -1,8 +1,10 @@
-"""A router in use on one event loop, called from another: a clear error, and nothing of the first loop is touched."""
+"""A router in use on one event loop, called from another or after a fork: a clear error, and nothing is touched."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import anyio
 import pytest
@@ -47,3 +49,35 @@ async def test_p06_nor_does_it_wait_for_what_belongs_to_the_first(faults):
         assert f.router.metrics().deployments["a"].waiting == 0
         under_way.cancel()
         await asyncio.wait([under_way])
+
+
+FORKED = """
+import os, sys, warnings
+from asyncrouter import SyncRouter
+from asyncrouter.testing import FakeProvider
+
+warnings.simplefilter("ignore")  # a fork beside threads is what is tried
+config = {"providers": {"p": FakeProvider()}, "deployments": {"a": {"provider": "p", "model": "m"}}}
+with SyncRouter.from_config(config) as router:
+    router.generate("hi")
+    if os.fork() == 0:
+        for call in (router.generate, lambda prompt: router.stream(prompt).__enter__(), lambda _: router.metrics()):
+            try:
+                call("hi")
+            except RuntimeError as error:
+                print(error)
+        with SyncRouter.from_config(config) as own:
+            print(own.generate("hi").text)
+        router.close(grace_s=1.0)
+        sys.exit(0)
+    assert os.wait()[1] == 0
+    print(router.generate("hi").text)
+"""
+
+
+def test_p06_the_child_of_a_fork_does_not_wait_for_its_parents_thread():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], check=True, capture_output=True, text=True, timeout=60
+    )  # a hang is what would fail here
+    refused = "the router's thread stayed behind when this process was forked off; make a SyncRouter in each process"
+    assert done.stdout.splitlines() == [refused, refused, refused, "ok", "ok"]

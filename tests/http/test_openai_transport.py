@@ -359,7 +359,10 @@ async def test_the_loopback_is_never_forbidden(either_call, monkeypatch):
 def test_under_trio_there_is_a_clear_error():
     async def call():
         provider = OpenAICompatible(name="acme", base_url="http://127.0.0.1:9/v1")
-        await provider.complete(REQUEST, MINI, Timeouts())
+        try:
+            await provider.complete(REQUEST, MINI, Timeouts())
+        finally:
+            await provider.aclose()
 
     with pytest.raises(ConnectionFailed, match="needs an asyncio event loop"):
         trio.run(call)
