@@ -2,15 +2,16 @@
 
 In this order:
 
-1. to a deployment that is set aside for slowness alone, or for a refused key, calls pass: a slow answer is better than
+1. who is back by now is asked, as anybody who is ready;
+2. to a deployment that is set aside for slowness alone, or for a refused key, calls pass: a slow answer is better than
    none, and so is the refusal's own error;
-2. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
+3. one of them is probed, that which opened longest ago, whatever is left of its time: when a whole fleet comes back,
    that is found out early.  One forced probe at a time, and each breaker rests for half of its ``open_s`` before;
-3. to one that fails often and yet answers, as many calls pass as its answers promise; further attempts of a request
+4. to one that fails often and yet answers, as many calls pass as its answers promise; further attempts of a request
    draw on the retry budget for it, so that an outage of all is no storm;
-4. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
-5. where the soonest is over its rate only, the request stands in line for its turn (:mod:`asyncrouter.engine.turns`);
-6. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
+5. where a deployment is back and lets calls in by turns, the request takes its turn and waits for it;
+6. where the soonest is over its rate only, the request stands in line for its turn (:mod:`asyncrouter.engine.turns`);
+7. else the request waits until the soonest may be ready, or less long when the fleet tells that one is back.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from asyncrouter.engine import ends, extras
 from asyncrouter.engine.route import Route
 from asyncrouter.engine.step import Step
 from asyncrouter.engine.turns import wait_for_turn
+from asyncrouter.state.away import NOBODY
 from asyncrouter.state.breaker import PROBE_RECHECK_S
 from asyncrouter.state.fleet import DeploymentState, Fleet
-from asyncrouter.types.deployments import DeploymentView
+from asyncrouter.types.deployments import Deployment, DeploymentView
 from asyncrouter.types.errors import NoDeploymentAvailable
 from asyncrouter.types.trace import AttemptKind
 
@@ -49,6 +51,8 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
     if course.queueing is not None and course.queueing.comes_back():
         return None
     now = course.fleet.now()
+    if _are_back(course, now):
+        return None
     found = set_aside(course, now)
     if not found:
         raise course.exhausted()
@@ -59,6 +63,7 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
     if soonest.limits is not None and soonest.set_aside_until <= now:
         if not await wait_for_turn(course, soonest.limits, [state for _route, state in found]):
             raise course.exhausted()
+        course.in_vain = NOBODY
         return None
     if soonest.breaker.passable and soonest.breaker.is_failing and course.trace.attempts:
         raise course.exhausted()  # its key is refused, and the budget allows no more to be told so
@@ -69,13 +74,34 @@ async def pass_or_wait(course: Course, kind: AttemptKind, reason: str) -> Step |
 
 
 def set_aside(course: Course, now: float) -> list[Found]:
-    """Return the deployments of the groups visited that are not ready, and not hopeless."""
-    return [
-        (route, course.fleet[one.name])
-        for route in course.routes_visited()
-        for one in route.group.deployments
-        if course.fleet[one.name].ready_at > now and not course.is_hopeless(one)
-    ]
+    """Return the deployments of the groups visited that are not ready, and could serve the request if they were."""
+    return [(route, state) for route, state in _suitable(course) if state.ready_at > now]
+
+
+def suitable(course: Course, route: Route) -> list[Deployment]:
+    """Return the deployments of the group that the filters leave where each counts as ready, but for the hopeless."""
+    left = route.pipeline.filter(course.request, route.group.deployments, PastSetAside(course.fleet))
+    return [one for one in left if not course.is_hopeless(one)]
+
+
+def _suitable(course: Course) -> list[Found]:
+    return [(route, course.fleet[one.name]) for route in _visited(course) for one in suitable(course, route)]
+
+
+def _visited(course: Course) -> list[Route]:
+    return [course.find_route(group) for group in course.trace.visited]
+
+
+def _are_back(course: Course, now: float) -> bool:
+    """Whether somebody is ready whom the request has not been at in vain, so that the groups are to be entered anew.
+
+    Time goes on between two looks at the clock: who was set aside when the group was entered, or the attempt was to
+    begin, may be ready when it is asked who is set aside.  Once each: a selection may leave out whom the filters leave.
+    """
+    ready = {state.deployment.name for _route, state in _suitable(course) if state.ready_at <= now}
+    are_back = not ready <= course.in_vain
+    course.in_vain |= ready
+    return are_back
 
 
 def first_ready_at(course: Course, now: float) -> float | None:
@@ -92,7 +118,7 @@ def nothing_available(course: Course) -> NoDeploymentAvailable:
         return ends.all_set_aside(groups, first - now)
     if course.queueing is None:
         return ends.none_suits(groups)
-    all_of_them = (one for route in course.routes_visited() for one in route.group.deployments)
+    all_of_them = (one for route in _visited(course) for one in route.group.deployments)
     return ends.all_busy(groups, (course.fleet[one.name] for one in all_of_them if not course.is_hopeless(one)))
 
 
@@ -124,15 +150,17 @@ async def _past(course: Course, found: Sequence[Found], kind: AttemptKind, reaso
     now = course.fleet.now()
     may_draw = not course.trace.attempts or extras.left(course) >= 1.0
     for route, state in _forcible(found, now):
-        if not (may_draw or state.breaker.has_answered_lately(now)) or not course.may_pass(state):
+        if not (may_draw or state.breaker.has_answered_lately(now)) or not course.may_ask(state.deployment):
             continue
         if step := await course.enter(route, kind, ALL_ASIDE, state.deployment.name):
             return step
     for route, state in _flaky(found, course.fleet, now) if may_draw else ():
-        if course.may_pass(state) and (step := await course.enter(route, kind, ALL_FLAKY, state.deployment.name)):
+        if course.may_ask(state.deployment) and (
+            step := await course.enter(route, kind, ALL_FLAKY, state.deployment.name)
+        ):
             return attrs.evolve(step, budgeted=bool(course.trace.attempts))
     route, soonest = min(found, key=_turn_at)
-    if not _takes_turns(soonest) or not course.may_pass(soonest):
+    if not _takes_turns(soonest) or not course.may_ask(soonest.deployment):
         return None
     step = await course.enter(route, kind, reason, soonest.deployment.name)
     return None if step is None else await _in_turn(course, step)
@@ -174,9 +202,9 @@ def _turn_at(found: Found) -> float:
 
 
 class PastSetAside:
-    """The fleet as strategies see it when one deployment counts as ready, whatever sets it aside."""
+    """The fleet as strategies see it when one deployment, or each, counts as ready, whatever sets it aside."""
 
-    def __init__(self, fleet: Fleet, name: str) -> None:
+    def __init__(self, fleet: Fleet, name: str = "") -> None:
         self.random = fleet.random
         self.now = fleet.now
         self._fleet = fleet
@@ -185,7 +213,7 @@ class PastSetAside:
     def __getitem__(self, deployment: str) -> DeploymentView:
         """Return the view of the deployment with that name."""
         state = self._fleet[deployment]
-        return _Ready(state) if deployment == self._name else state
+        return _Ready(state) if self._name in ("", deployment) else state
 
 
 class _Ready:

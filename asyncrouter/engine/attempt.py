@@ -349,6 +349,7 @@ def begin(course: Course, step: Step, fleet: Fleet) -> AttemptScope | None:
             tell_change(step, before, breaker.state)
             before = breaker.state
     if state.ready_at > now and not (step.passed and state.is_free_but_for_breaker(now)):
+        course.in_vain -= {state.deployment.name}  # it may be ready by the time that anybody looks
         return None
     draws = is_extra(course, step, now)
     if draws and not is_allowed(course, step):

@@ -16,7 +16,7 @@ bounds (deadline, ``max_attempts``, the shared retry budget) are kept here.
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
 import anyio
@@ -26,11 +26,13 @@ from asyncrouter.engine import aside, ends, extras
 from asyncrouter.engine.cutoff import cut_off_after
 from asyncrouter.engine.decide import decide
 from asyncrouter.engine.onward import next_group
+from asyncrouter.engine.others import wait_for_others, who_are_back
 from asyncrouter.engine.route import FindRoute, Route
 from asyncrouter.engine.slots import Queueing, least_crowded
 from asyncrouter.engine.step import Step
 from asyncrouter.engine.unproven import lacks_leave, wait_for_leave
-from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.state.away import NOBODY
+from asyncrouter.state.fleet import Fleet
 from asyncrouter.types.decisions import Estimate, Fallback, Retry, Selection
 from asyncrouter.types.deployments import Deployment, ModelGroup
 from asyncrouter.types.errors import (
@@ -44,7 +46,7 @@ from asyncrouter.types.errors import (
 from asyncrouter.types.metrics import BreakerState
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import FIRST, Attempt, AttemptKind, Outcome, TraceBuilder
+from asyncrouter.types.trace import FIRST, Attempt, AttemptKind, TraceBuilder
 
 Entered = Step | None | Coroutine[Any, Any, Step | None]
 """The step that entering a group has led to, if any; a coroutine of it where a strategy awaits something."""
@@ -54,12 +56,13 @@ class Course:
     """One request's way through its group and the fallback groups; the drivers ask it for the next step.
 
     ``deadline``: when the request must have ended, in the clock's seconds.  ``in_hand``: the best answer so far, not
-    accepted yet: what the caller gets when the deadline comes first.
+    accepted yet: what the caller gets when the deadline comes first.  ``in_vain``: the names of
+    those who were asked without an answer, or found full, since it last waited.
     """
 
     __slots__ = ("_again_later", "_counted_at", "_hopeless", "_last_step", "_patient_groups", "_reconnected",
                  "_repeats", "_selection", "_too_small", "_tried", "deadline", "find_route", "first_route", "fleet",
-                 "in_hand", "queueing", "request", "trace")  # fmt: skip
+                 "in_hand", "in_vain", "queueing", "request", "trace")  # fmt: skip
 
     def __init__(
         self, request: Request, route: Route, find_route: FindRoute, fleet: Fleet, trace: TraceBuilder | None = None
@@ -70,6 +73,7 @@ class Course:
         self.trace = trace or TraceBuilder(request.id, request.agent, route.group.name, fleet.now())
         self.in_hand: Response | None = None
         self.queueing: Queueing | None = None
+        self.in_vain = NOBODY
         self.first_route = route
         self.find_route = find_route
         self._selection: Selection | None = None
@@ -116,9 +120,9 @@ class Course:
 
         Raises the attempt's own error when that permits nothing, :class:`AllAttemptsFailed` when nothing is left.
         """
-        step, failed = self._last_step, self.trace.attempts[-1]
-        assert step is not None  # noqa: S101 - an attempt has ended
+        step, failed = self.last_step, self.trace.attempts[-1]
         self.check_deadline()
+        self.in_vain |= {failed.deployment}
         if failed.error is not None and self.repeats_after(step, failed.error):
             return self._repeat(step, failed.error)
         self._check_attempts()
@@ -127,7 +131,8 @@ class Course:
         self._again_later = again or self._again_later
         if again is not None and again.before_fallback and (next_step := await self._again(step, again)):
             return next_step
-        fallback = step.route.pipeline.fallback(self.request, failed, self.trace, self.remaining())
+        remaining = self.remaining() or await who_are_back(self, step.route)
+        fallback = step.route.pipeline.fallback(self.request, failed, self.trace, remaining)
         if isinstance(fallback, Fallback) and fallback.deployment is not None:
             return Step(fallback.deployment, step.route, AttemptKind.FALLBACK, ends.why(fallback.reason, failed))
         if again is not None and self._is_patient(step, again) and (next_step := await self._again(step, again)):
@@ -152,11 +157,13 @@ class Course:
                 if step.budgeted:  # the first of a further round
                     raise self.exhausted()
             step = attrs.evolve(step, budgeted=False)
+            self.in_vain |= {name}
         elif is_aside:
             self.trace.notes.append(f"{name} was set aside meanwhile")
         if step.passed or not (is_aside and self.fleet[name].breaker.passable):  # else a pass may still lead there
             self.tries(name)
-        if other := least_crowded(self._ready(), self.fleet):
+        other = least_crowded(self._ready(), self.fleet)
+        if other := other or least_crowded(await who_are_back(self, step.route), self.fleet):
             step = attrs.evolve(step, deployment=other, keys_left=math.inf, same=False, passed=False)
             return step if step.kind is not AttemptKind.RETRY else self._elsewhere(step)
         if next_step := await next_group(self, step.route, ends.skipped(step.route)):
@@ -164,29 +171,13 @@ class Course:
         if step is not refused and await wait_for_leave(self, refused, others=False):
             return refused
         passed = await aside.pass_or_wait(self, step.kind, step.reason)
-        return passed or await self._begin_round(step.kind, step.reason)
+        return passed or await self.begin_round(step.kind, step.reason)
 
     def _elsewhere(self, step: Step) -> Step:
         """Return *step*, planned as a retry, as the fallback that it becomes at another deployment."""
         failed = self.trace.attempts[-1]
         reason = ends.why(f"after {type(failed.error).__name__}", failed)
         return attrs.evolve(step, kind=AttemptKind.FALLBACK, reason=reason)
-
-    def after_rejection(self, step: Step, reason: str) -> Step | None:
-        """Return the attempt at a stronger deployment than those whose answers were rejected; ``None`` without one."""
-        names = [one.name for one in step.route.group.deployments]
-        rejected = {one.deployment for one in self.trace.attempts if one.outcome is Outcome.REJECTED} & set(names)
-        stronger = names[max(map(names.index, rejected)) + 1 :]
-        candidates = [one for one in self.remaining() if one.name in stronger]
-        if not candidates or self.attempts_left <= 0:
-            return None
-        weakest = min(candidates, key=lambda one: stronger.index(one.name))
-        return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
-
-    def has_others(self, step: Step) -> bool:
-        """Whether somebody else could be asked when the attempt of *step*, which has begun, fails."""
-        selected = 0 if self._selection is None else len(self._selection.order)
-        return len(self._tried) < selected or (bool(step.route.group.fallbacks) and len(self.trace.groups) == 1)
 
     def tries(self, name: str) -> None:
         """Record that the deployment called *name* is tried: it is visited once a round."""
@@ -225,7 +216,7 @@ class Course:
 
     # ------------------------------------------------------------------ groups and rounds
 
-    async def _begin_round(self, kind: AttemptKind, reason: str) -> Step:
+    async def begin_round(self, kind: AttemptKind, reason: str) -> Step:
         """Enter the group that was asked for, else its fallback groups, else wait for the soonest deployment."""
         return await self._found(self._enter_anew(kind, reason), kind, reason)
 
@@ -277,7 +268,7 @@ class Course:
         crowded = slots is not None and slots.crowding > 0.0
         if first is not None and crowded:
             self.trace.notes.append(f"{first.name}: no slot is free")
-        if crowded or self._hopeless:
+        if crowded or self._hopeless or self._tried:
             first = least_crowded(self._ready(past), self.fleet)
         if selection is None or first is None:
             self.trace.notes.append(f"group {route.group.name}: no deployment is ready and suitable")
@@ -286,15 +277,14 @@ class Course:
 
     async def _next_round(self, failed: Attempt) -> Step:
         """Wait as the last failure of this round that waiting may cure asks for, and begin the next round."""
-        last = self._last_step
-        assert last is not None  # noqa: S101 - an attempt has ended
+        last = self.last_step
         if last.passed and not self.fleet[last.deployment.name].breaker.passable:
             # It was a probe, made in place of a wait: when it fails, the wait goes on.
-            return attrs.evolve(await self._begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
+            return attrs.evolve(await self.begin_round(AttemptKind.RETRY, "after a probe that failed"), budgeted=True)
         retry = self._again_later
         if retry is None or not extras.may_draw_in_time(self) or not await self.wait(retry.delay_s):
-            raise self.exhausted()
-        step = await self._begin_round(
+            return await wait_for_others(self, failed)
+        step = await self.begin_round(
             AttemptKind.RETRY, ends.why(f"round {self.trace.waits + 1} after {type(failed.error).__name__}", failed)
         )
         return attrs.evolve(step, budgeted=True)
@@ -319,6 +309,7 @@ class Course:
         """Wait for *delay_s*, or until there are *news*; return ``False`` at once when that is over the deadline."""
         if not self.fits(delay_s):
             return False
+        self.in_vain = NOBODY
         until = self.fleet.now() + delay_s
         if counted and len(self.trace.attempts) > self._counted_at:  # waits with no attempt between them are one
             self._counted_at = len(self.trace.attempts)
@@ -335,13 +326,28 @@ class Course:
                 self.trace.waited_s -= until - self.fleet.now()
         return True
 
-    def may_pass(self, state: DeploymentState) -> bool:
-        """Whether a pass to that deployment is worth trying: not where one was refused, for want of a slot say."""
-        return state.deployment.name not in self._tried
+    @property
+    def last_step(self) -> Step:
+        """The step of the attempt that ended last."""
+        assert self._last_step is not None  # noqa: S101 - an attempt has ended
+        return self._last_step
 
-    def routes_visited(self) -> list[Route]:
-        """Return the routes of the groups that were visited, in whatever round."""
-        return [self.find_route(group) for group in self.trace.visited]
+    @property
+    def selected(self) -> tuple[Deployment, ...]:
+        """Those of the group that was entered last who could be asked then, best first."""
+        return () if self._selection is None else self._selection.deployments
+
+    def has_more(self) -> bool:
+        """Whether the selection holds somebody whom this round has not tried; without making its order."""
+        return self._selection is not None and len(self._tried) < len(self._selection.order)
+
+    def may_ask(self, deployment: Deployment) -> bool:
+        """Whether *deployment* is neither tried in this round nor hopeless."""
+        return deployment.name not in self._tried and not self.is_hopeless(deployment)
+
+    def give_up(self, names: Iterable[str]) -> None:
+        """Send this request to none of *names* any more."""
+        self._hopeless += tuple(names)
 
     def check_deadline(self) -> None:
         """Raise :class:`DeadlineExceeded` when it has passed."""
@@ -374,9 +380,9 @@ class Course:
     def _ready(self, past: str = "") -> Iterator[Deployment]:
         """Yield them in the selection's order, slot or none; *past* counts as ready."""
         now = self.fleet.now()
-        for one in self._selection.deployments if self._selection else ():
+        for one in self.selected:
             is_ready = one.name == past or self.fleet[one.name].ready_at <= now
-            if is_ready and one.name not in self._tried and not self.is_hopeless(one):
+            if is_ready and self.may_ask(one):
                 yield one
 
     def is_hopeless(self, deployment: Deployment) -> bool:

@@ -33,6 +33,8 @@ def left(course: Course) -> float:
 
 def wait_s(course: Course) -> float:
     """Return after how many seconds one more may be allowed though nobody answers; infinite: not by time alone."""
+    if left(course) >= 1.0:
+        return 0.0
     fleet = course.fleet
     return fleet.budget.wait_s(fleet.now(), fleet.answered_at, _alone(course))
 

@@ -37,7 +37,7 @@ from asyncrouter.types.errors import (
 )
 from asyncrouter.types.request import Request
 from asyncrouter.types.response import Response
-from asyncrouter.types.trace import Outcome
+from asyncrouter.types.trace import AttemptKind, Outcome
 
 
 class Engine:
@@ -118,7 +118,7 @@ class Engine:
                 continue
             else:  # the stronger deployment was set aside meanwhile
                 course.tries(step.deployment.name)
-            stronger = course.after_rejection(last.step, last.verdict.reason)
+            stronger = stronger_than(course, last.step, last.verdict.reason)
             if stronger is None:
                 course.trace.notes.append("no stronger deployment is left: the best rejected answer is returned")
                 return best.answer
@@ -183,6 +183,18 @@ class Engine:
             attempt.verdict = await judge(ask, course, step, response)
             note_verdict(course, attempt)
         return attempt
+
+
+def stronger_than(course: Course, step: Step, reason: str) -> Step | None:
+    """Return the attempt at a stronger deployment than those whose answers were rejected; ``None`` without one."""
+    names = [one.name for one in step.route.group.deployments]
+    rejected = {one.deployment for one in course.trace.attempts if one.outcome is Outcome.REJECTED} & set(names)
+    stronger = names[max(map(names.index, rejected)) + 1 :]
+    candidates = [one for one in course.remaining() if one.name in stronger]
+    if not candidates or course.attempts_left <= 0:
+        return None
+    weakest = min(candidates, key=lambda one: stronger.index(one.name))
+    return Step(weakest, step.route, AttemptKind.CASCADE, f"answer of {step.deployment.name} rejected: {reason}")
 
 
 def best_so_far(course: Course) -> Response | None:

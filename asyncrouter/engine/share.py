@@ -8,6 +8,7 @@ it: its first output is waited for only as long as ``first_token_s``.)
 from __future__ import annotations
 
 from asyncrouter.engine.course import Course
+from asyncrouter.engine.others import is_coming
 from asyncrouter.engine.step import Step
 from asyncrouter.types.tokens import requested_output_tokens
 
@@ -25,12 +26,20 @@ def share_s(course: Course, step: Step, now: float) -> float | None:
     """
     timeouts, left_s = step.route.group.timeouts, course.deadline - now
     most_s = timeouts.attempt_s
-    if course.has_others(step):
+    if has_others(course, step, now + left_s / 2):
         usual_s = course.fleet.states[step.deployment.name].latency_s or 0.0
         others_s = max(left_s / 2, timeouts.first_token_s, USUAL_TIMES * usual_s)
         if others_s < most_s:  # noqa: PLR1730 - a quarter of the cost of min()
             most_s = others_s
     return None if most_s >= left_s else most_s
+
+
+def has_others(course: Course, step: Step, by: float) -> bool:
+    """Whether somebody else could be asked *by* that moment, should the attempt of *step*, which has begun, fail."""
+    group = step.route.group
+    if course.has_more() or (group.fallbacks and len(course.trace.groups) == 1):
+        return True
+    return len(group.deployments) > len(course.selected) and is_coming(course, step.route, by)
 
 
 def more_s(course: Course, step: Step, since: float) -> float:

@@ -80,6 +80,7 @@ async def take_slot(course: Course, step: Step, slots: Slots) -> bool:
         granted = await _granted(slots, course.trace.started_at, until - now)
         if granted is None:
             course.trace.notes.append(f"{step.deployment.name}: its line of {slots.queue} was full")
+            course.in_vain |= {step.deployment.name}
             return False
         if granted:
             return True

@@ -90,7 +90,9 @@ class HookSpecs:
         """Say where to go after the failed *attempt*: one of *remaining*, or another group.
 
         *remaining* are the deployments of the group that are ready and not yet tried in this round, in the order of
-        the selection.  For a stream it is asked before the first output, and after it where ``on_interrupt`` allows.
+        the selection.  When nothing else is left, it is asked once more with those who are set aside and were never
+        asked: one of them permits to wait for the first of them.  For a stream it is asked before the first output, and
+        after it where ``on_interrupt`` allows.
         """
 
     @hookspec(firstresult=True)

@@ -43,8 +43,9 @@ async def test_a02_memory_does_not_grow_with_the_calls(soak, allocated_mb):
     arguments = soak.arguments_of(["--calls", "2000", "--every", "250"])
     report = await soak.run(arguments, allocated_mb)
     assert report.faults == []
-    assert report.ends["answered"] > 1500
-    assert {"AllAttemptsFailed", "StreamInterrupted", "left"} <= set(report.ends)
+    assert report.attempts > 1.15 * report.calls
+    assert report.ends["left"] > 0
+    assert report.calls - report.ends["left"] - report.ends["answered"] <= 10  # each fifth answer is a fault
 
 
 async def test_a02_over_sockets_nothing_is_left(soak, allocated_mb):

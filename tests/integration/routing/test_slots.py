@@ -128,7 +128,7 @@ async def test_the_deadline_ends_the_wait(streamed):
 
 
 async def test_who_waits_for_good_goes_to_a_deployment_that_is_ready_again():
-    async with routed({"a": Slow(50), "b": Reply("b")}, deployments={"a": ONE}) as r:
+    async with routed({"a": Slow(25), "b": Reply("b")}, deployments={"a": ONE}) as r:
         r.state("b").cool_until(9.0)
         await one_by_one(r.ask, r.ask)
         assert r.timeline == [("a", 0.0), ("b", 9.0)]
@@ -204,7 +204,7 @@ async def test_after_a_failure_a_full_line_ends_with_what_failed():
 
 
 async def test_with_one_line_full_and_one_cooling_down_the_cooldown_is_waited_for():
-    async with routed({"a": Slow(50), "b": Reply("b")}, deployments={"a": FULL}) as r:
+    async with routed({"a": Slow(25), "b": Reply("b")}, deployments={"a": FULL}) as r:
         r.state("b").cool_until(9.0)
         await one_by_one(r.ask, r.ask)
         assert r.timeline == [("a", 0.0), ("b", 9.0)]
