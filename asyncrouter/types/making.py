@@ -1,9 +1,12 @@
-"""Frozen objects made fast: for the few that every call makes.
+r"""Frozen objects made fast: for the few that every call makes.
 
 The constructor of a frozen class puts each field past the class's own ``__setattr__``, and a class that is called with
-keywords has a dict made of them first: 1.1 µs for ten fields, and a plain call makes six such objects.  What
+keywords has a dict made of them first: 1.2 µs for an ``Attempt``, and a plain call makes six such objects.  What
 :func:`maker` returns fills an object of a subclass that is not frozen, and makes it one of the class itself then:
-0.25 µs.
+0.3 µs, measured with ``Attempt`` and with ``new_attempt`` by
+
+    python -m timeit -s "from asyncrouter.types.trace import Attempt as make" \
+        "make(number=1, deployment='a', group='g', kind='first', outcome='ok', started_at=0.0, duration_s=1.0)"
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import math
 import pytest
 from asyncrouter_judge import ChecksJudge
 from asyncrouter_judge.checks import NAMES
-from asyncrouter_judge.refusals import LANGUAGES, is_refusal
+from asyncrouter_judge.refusals import PHRASES, is_refusal
 
 from asyncrouter import ConfigError, Request, Response
 from asyncrouter.hooks.registry import Registry
@@ -109,7 +109,7 @@ def test_a_refusal_is_found_in_its_language(text):
 
 
 def test_every_language_has_a_refusal():
-    assert set(REFUSALS) == set(LANGUAGES)
+    assert set(REFUSALS) == set(PHRASES)
 
 
 @pytest.mark.parametrize("text", ANSWERS)

@@ -17,7 +17,7 @@ _ENGLISH_VERBS = (
 _ENGLISH_UNABLE = (
     "can ?not|can't|could not|couldn't|will not|won't|am (?:not able|unable|not going) to|(?:must|have to) decline to"
 )
-_PHRASES = {
+PHRASES = {
     "English": (
         rf"\bi (?:{_ENGLISH_UNABLE}) (?:\w+ ){{0,2}}?(?:{_ENGLISH_VERBS})",
         rf"\bi'm (?:not able|unable|not going) to (?:\w+ ){{0,2}}?(?:{_ENGLISH_VERBS})",
@@ -74,9 +74,8 @@ _PHRASES = {
 }  # fmt: skip
 """For each language the patterns, matched against the folded beginning of a text."""
 
-_ANY = re.compile("|".join(f"(?:{phrase})" for phrases in _PHRASES.values() for phrase in phrases))
+_ANY = re.compile("|".join(f"(?:{phrase})" for phrases in PHRASES.values() for phrase in phrases))
 _QUOTES = frozenset('"“«„`')
-LANGUAGES = tuple(_PHRASES)
 
 
 def is_refusal(text: str) -> bool:
