@@ -141,6 +141,15 @@ def test_a_router_that_cannot_be_made_ends_with_two(scenario, capsys):
     assert "groups.chat.select: unknown selector 'prioritty'; did you mean" in capsys.readouterr().err
 
 
+def test_a_configuration_beside_a_shipped_scenario_is_not_ignored(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_text("")
+    assert simulate("--scenario", "outage", "--config", str(path)) == 2
+    assert "give --config or --scenario, not both" in capsys.readouterr().err
+    monkeypatch.setenv("ASYNCROUTER_CONFIG", str(path))  # what is typed wins
+    assert simulate("--scenario", "outage", "--duration", "2") == 0
+
+
 def test_an_unknown_scenario_is_told_the_nearest(capsys):
     assert simulate("--scenario", "outrage") == 2
     assert "unknown scenario 'outrage'; did you mean \"outage\"?" in capsys.readouterr().err

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 @click.option("--requests", type=int, metavar="N", help="How many requests come at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--plot", type=FILE, metavar="F.png", help="Draw the course of the simulation.")
+@click.pass_context
 def simulate(
+    context: click.Context,
     *,
     file: str | None,
     name: str | None,
@@ -47,6 +49,8 @@ def simulate(
     if listed:
         _print_shipped(as_json=as_json)
         return
+    if name is not None and context.get_parameter_source("file") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("give --config or --scenario, not both: a shipped scenario has a fleet of its own")
     if plot is not None:
         check_plot(plot)
     from asyncrouter.lab.simulation.run import simulate as run
