@@ -20,6 +20,7 @@ from asyncrouter.types.errors import AsyncRouterError, ConfigError
 @click.argument("file")
 def check(file: str) -> None:
     """Validate the configuration FILE: name every fault by its path, or say ok."""
+    config = None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a plugin that is loaded may print
             config = load_config(file)
@@ -28,7 +29,8 @@ def check(file: str) -> None:
         faults = error.faults or (error,)
         for fault in faults:
             click.echo(str(fault))
-        raise Failed(ConfigError(f"{_counted(len(faults), 'fault')} in {file}")) from error
+        left = "; strategies, their options and keys are looked at once the file is right" if config is None else ""
+        raise Failed(ConfigError(f"{_counted(len(faults), 'fault')} in {file}{left}")) from error
     except AsyncRouterError as error:
         raise Failed(error) from error
     click.echo(f"ok: {_summary(config)}")

@@ -136,13 +136,16 @@ def test_check_names_every_fault_by_its_path(tmp_path, capsys):
     output = capsys.readouterr()
     for where in ("deployments.mini.provider", "deployments.mini.prise", "groups.chat.patience_s"):
         assert any(line.startswith(f"{where}: ") for line in output.out.splitlines()), where
-    assert output.err == f"error: ConfigError: {len(output.out.splitlines())} faults in {path}\n"
+    more = "; strategies, their options and keys are looked at once the file is right"
+    assert output.err == f"error: ConfigError: {len(output.out.splitlines())} faults in {path}{more}\n"
 
 
 def test_check_names_unknown_strategies_and_missing_files(server, tmp_path, capsys):
     path = configure(tmp_path, server.url, select="complexitty")
     assert run(["check", path]) == 2
-    assert 'did you mean "complexity"?' in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert 'did you mean "complexity"?' in output.out
+    assert output.err == f"error: ConfigError: 1 fault in {path}\n"
     assert run(["check", str(tmp_path / "none.toml")]) == 2
     assert "no such file" in capsys.readouterr().out
 
