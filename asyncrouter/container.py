@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dependency_injector import containers, providers
+try:
+    from dependency_injector import containers, providers
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'the container needs dependency-injector; run: pip install "asyncrouter[di]"', name=error.name
+    ) from error
 
 from asyncrouter.manager import ModelManager, ModelManagerProvider
 from asyncrouter.router import Router

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+from types import NoneType
 from typing import Any, Self
 
 import attrs
@@ -75,6 +76,7 @@ class ModelManager:
         if complexity_threshold is not None:
             share(None, attrs.fields(TwoModelSettings).complexity_threshold, complexity_threshold)
         if router is not None:
+            _refuse_other_routers(router)
             plan = (router.calls if isinstance(router, SyncRouter) else router).plan(agent)
             self._config: RouterConfig | None = None
         else:
@@ -176,10 +178,10 @@ class ModelManager:
         """Close it."""
         self.close()
 
-    def _asked(self, model: str | None, complexity: float | None) -> str | None:
-        """Return the name to ask the router for: the facade's rule."""
+    def _asked(self, model: Any, complexity: float | None) -> Any:
+        """Return the name to ask the router for: the facade's rule.  What is no name the router refuses."""
         complexity = checked_complexity(complexity)
-        if self._config is None:
+        if self._config is None or not isinstance(model, (str, NoneType)):
             return model
         if model is None:
             hard = complexity is not None and complexity >= self.complexity_threshold
@@ -226,6 +228,11 @@ class ModelManagerProvider:
         Raises :class:`~asyncrouter.types.errors.ConfigError` when there is no such agent.
         """
         return ModelManager(config=config, agent=agent, **options)
+
+
+def _refuse_other_routers(router: object) -> None:
+    if not isinstance(router, (Router, SyncRouter)):
+        raise TypeError(f"router: expected a Router or a SyncRouter, not {type(router).__name__}")
 
 
 def _without_default(config: RouterConfig) -> RouterConfig:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import sys
 
 import pytest
 
@@ -192,3 +194,10 @@ def test_merge_lays_one_mapping_over_another(under, over, merged):
             value["written"] = True
     result["written"] = True
     assert (under, over) == given
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dependency_injector", None)
+    monkeypatch.delitem(sys.modules, "asyncrouter.container")
+    with pytest.raises(ModuleNotFoundError, match=r'run: pip install "asyncrouter\[di\]"'):
+        importlib.import_module("asyncrouter.container")

@@ -241,6 +241,11 @@ def test_a_wrong_argument_is_refused_by_its_name(options, path):
     assert [fault.path for fault in caught.value.faults] == [path]
 
 
+def test_what_is_no_router_is_refused():
+    with pytest.raises(TypeError, match="router: expected a Router or a SyncRouter, not FakeProvider"):
+        ModelManager(router=FakeProvider())
+
+
 # Keys
 
 

@@ -97,6 +97,13 @@ def test_an_explicit_unknown_model_is_refused(provider):
     assert provider.calls == []
 
 
+@pytest.mark.parametrize("model", [3, b"gpt-4", ["gpt-4"]])
+def test_a_model_that_is_no_name_is_refused_before_any_call(provider, model):
+    with two_models(provider) as manager, pytest.raises(InvalidRequest, match="model: expected a str"):
+        manager.generate("hi", model=model)
+    assert provider.calls == []
+
+
 @pytest.mark.parametrize("complexity", [-0.1, 1.1, math.nan, math.inf, "0.5", True])
 def test_a_wrong_complexity_is_refused_before_any_call(provider, complexity):
     with two_models(provider) as manager:
