@@ -56,9 +56,9 @@ def choice(manager: ModelManager) -> None:
     show("hard, but the primary is named", manager.generate(HARD, model=manager.primary_model, complexity=0.9, **SHORT))
 
 
-async def failover(manager: ModelManager, server: Any) -> None:
-    """Fail over: the primary's server is really stopped, so that its port refuses connections.  From async code."""
-    say(f"\nFailover: the server of {manager.primary_model!r} is stopped, and started again")
+async def fallback(manager: ModelManager, server: Any) -> None:
+    """Fall back: the primary's server is really stopped, so that its port refuses connections.  From async code."""
+    say(f"\nFallback: the server of {manager.primary_model!r} is stopped, and started again")
     show("before", await manager.generate_async(EASY, **SHORT))
     await server.stop()
     show("stopped", await manager.generate_async(EASY, **SHORT))
@@ -98,8 +98,8 @@ def main() -> int:
     config, servers = stoppable(embedded_config())
     with ModelManager(config=config) as manager:
         primary = config.deployments[manager.primary_model].provider
-        anyio.run(failover, manager, servers[primary])
-        say("\nMetrics of the failover")
+        anyio.run(fallback, manager, servers[primary])
+        say("\nMetrics of the fallback")
         show_metrics(manager)
 
     profiles = {"recon": AgentSettings(complexity_threshold=0.8), "writer": AgentSettings(complexity_threshold=0.4)}

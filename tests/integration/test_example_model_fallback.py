@@ -57,7 +57,7 @@ def test_complexity_and_metrics_are_shown(printed):
     scores = [float(line.split()[0]) for line in lines[1:4]]
     assert scores == sorted(scores)
     assert scores[0] < 0.7 <= scores[2]
-    first, second = printed.split("Metrics so far")[1].split("Metrics of the failover")
+    first, second = printed.split("Metrics so far")[1].split("Metrics of the fallback")
     assert counters(first)["primary_calls"] == 3
     assert counters(first)["backup_calls"] == 1
     assert counters(first)["failures"] == 0

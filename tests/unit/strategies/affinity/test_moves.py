@@ -144,7 +144,7 @@ async def test_an_answer_that_was_rejected_raises_the_session():
     assert "easy 1 of 3" in reasons[1]
 
 
-async def test_a_failover_breaks_affinity_is_told_and_is_no_reason_to_stay_up():
+async def test_a_fallback_breaks_affinity_is_told_and_is_no_reason_to_stay_up():
     breaker = {"failures": 1, "open_s": 60.0, "open_cap_s": 60.0}
     script = {"a": [answer(), Fail(ServerError), answer()], "b": answer()}
     cheap = tables(a=Price(input=0.01, output=0.01), b=DEAR)
