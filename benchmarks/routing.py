@@ -24,6 +24,9 @@ MANY = "llmrouter_9models.parquet routellm_mmlu.parquet"
 ALL = f"{PAIRS} llmrouter_9models.parquet mmlupro_29models.parquet zeroeval_18models.parquet"
 DRAWS = range(1, 6)
 """Seeds of further draws of folds and labels."""
+FRESH = range(6, 12)
+"""Seeds of draws by which nothing was chosen."""
+FEW = "--learn-from own --folds 2 --own-labels 100 --own-labels 300 --own-labels 1500"
 LIMITS = "--own-labels 100 --own-labels 300 --own-labels 1000 --own-labels 1500"
 COMMANDS = {
     "in-source": f"lab eval --replicates 200 {LARGE} --trainer semantic --learn-from own",
@@ -36,6 +39,7 @@ COMMANDS = {
         f"continued-{seed}": f"lab eval --replicates 200 --seed {seed} {HALVED} --trainer semantic {CONTINUED}"
         for seed in DRAWS
     },
+    **{f"few-{seed}": f"lab eval --replicates 200 --seed {seed} {HALVED} --trainer semantic {FEW}" for seed in FRESH},
     "labels": f"lab eval {HALVED} --trainer semantic --learn-from own --folds 2 {LIMITS}",
     "selectors": f"lab eval --replicates 200 {MANY} --selector round_robin --selector adaptive",
     "floor-mmlu": "lab calibrate routellm_mmlu.parquet --quality 0.76 --check 1000 --check-rows 500",

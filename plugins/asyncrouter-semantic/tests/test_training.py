@@ -20,7 +20,7 @@ from asyncrouter_semantic.training.sights import look
 from asyncrouter_semantic.training.subjects import NONE, Parts
 from asyncrouter_semantic.training.tasks import Tasks
 from asyncrouter_semantic.training.trainer import SemanticTrainer
-from asyncrouter_semantic.training.view import FOREST, GROWN, Lesson, beside_others
+from asyncrouter_semantic.training.view import FOREST, GROWN, LENGTH, Lesson, beside_others
 from scipy import sparse
 
 from asyncrouter import ConfigError
@@ -81,7 +81,7 @@ def test_a_prior_that_is_right_keeps_its_weight_where_there_is_little_to_learn_f
 
 def test_a_prior_that_is_wrong_is_given_up_as_rows_come(model_path, outcomes, read):
     table = outcomes(480, seed=6)
-    turned = attrs.evolve(table, strong="small", weak="big")
+    turned = attrs.evolve(table, strong="small", weak="big", groups=("mine",) * 480)
     blended = read(SemanticTrainer(prior=str(model_path)).train(turned))
     assert blended.prior_weight < 0.2
 
@@ -142,14 +142,31 @@ def test_the_mix_is_what_was_thought_before_until_rows_say_otherwise():
     random = np.random.default_rng(0)
     said = random.normal(size=(5000, 3))
     before = np.array([0.0, 0.0, 1.0])
-    few, many = (mix(said[:rows], 2 * said[:rows, 0] + 1, before) for rows in (3, 5000))
+    held = np.full(3, 50.0)
+    few, many = (mix(said[:rows], 2 * said[:rows, 0] + 1, before, held) for rows in (3, 5000))
     assert few[2] > 0.5
     np.testing.assert_allclose(many, [2, 0, 0, 1], atol=0.05)
 
 
+def test_each_column_of_the_mix_is_held_by_rows_of_its_own():
+    said = np.random.default_rng(0).normal(size=(300, 2))
+    loose, tight = mix(said, said @ [2.0, 2.0], np.ones(2), np.array([50.0, 3000.0]))[:2]
+    assert loose == pytest.approx(1 + 300 / 350, abs=0.05)
+    assert tight == pytest.approx(1 + 300 / 3300, abs=0.05)
+
+
+def test_longer_prompts_are_thought_to_gain_more_until_rows_say_otherwise(outcomes, read):
+    table = outcomes(240)
+    alike = attrs.evolve(table, scores=np.tile([1.0, 0.0, 0.0], (240, 1)), groups=("mine",) * 240)
+    few, many = (read(SemanticTrainer(prior=NO_PRIOR).train(alike.rows(np.arange(rows)))) for rows in (24, 240))
+    lengths = np.log1p([len(prompt) for prompt in table.prompts])
+    assert np.corrcoef(gains(few, table), lengths)[0, 1] > 0.99
+    assert gains(few, table).std() > 1.5 * gains(many, table).std() > 0
+
+
 def test_no_weight_of_the_mix_is_negative():
     said = np.random.default_rng(0).normal(size=(500, 2))
-    assert mix(said, -said[:, 0], np.array([0.5, 0.5]))[0] == 0.0
+    assert mix(said, -said[:, 0], np.array([0.5, 0.5]), np.array([50.0, 50.0]))[0] == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +196,7 @@ def test_the_head_that_is_read_says_what_the_views_have_said(lesson):
 def test_views_do_not_learn_what_a_kind_gains_as_a_whole(lesson):
     lesson, _table = lesson
     said = lesson.learn(np.arange(120), lambda _share: None).predict(lesson.sights, np.arange(120)).gains
+    said = np.delete(said, LENGTH, axis=1)  # is as it is, not learned; the offsets of the kinds take it out
     proofs = lesson.tasks.of_row == 1
     np.testing.assert_allclose(said[proofs].mean(axis=0) - said[~proofs].mean(axis=0), 0.0, atol=0.1)
 

@@ -9,19 +9,17 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-HELD = 50.0
-"""What was thought before counts as much as so many rows of one variance of the gain explained."""
 
-
-def mix(said: Floats, gain: Floats, before: Floats) -> Floats:
+def mix(said: Floats, gain: Floats, before: Floats, held: Floats) -> Floats:
     """Return weights of the columns of *said*, none negative, and the offset.
 
-    Least squares with a penalty on leaving *before*: ``|gain - said @ w - c|² + HELD Σ var(said_j) (w_j - before_j)²``.
-    Each subset of columns is tried with the others at 0, so the answer is exact; there are seven columns at most.
+    Least squares with a penalty on leaving *before*, which counts as much as *held* rows in each column:
+    ``|gain - said @ w - c|² + Σ held_j var(said_j) (w_j - before_j)²``.
+    Each subset of columns is tried with the others at 0, so the answer is exact; there are eight columns at most.
     """
     means, centre = said.mean(axis=0), float(gain.mean())
     shown, rest = said - means, gain - centre
-    spread = np.diag(HELD * shown.var(axis=0) + 1e-12)
+    spread = np.diag(held * shown.var(axis=0) + 1e-12)
     square, product = shown.T @ shown + spread, shown.T @ rest + spread @ before
     best, least = np.zeros(said.shape[1]), np.inf
     for chosen in itertools.chain.from_iterable(

@@ -22,6 +22,7 @@ from asyncrouter_semantic.training.linear import Ridge, ridge
 from asyncrouter_semantic.training.sights import TRAIT_WEIGHT, Sights
 from asyncrouter_semantic.training.subjects import Parts, SubjectView, learn_subjects
 from asyncrouter_semantic.training.tasks import GATE_PENALTY, Tasks
+from asyncrouter_semantic.traits import NAMES
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -31,8 +32,10 @@ OWN_PENALTIES = (4.0, 16.0, 64.0)
 """Of the weights that all kinds share, and of those of each kind, which are learned with each of these penalties: what
 each is worth shows on rows that they have not learned from."""
 COMMON, OWN, SUBJECT = 0, slice(1, 1 + len(OWN_PENALTIES)), 1 + len(OWN_PENALTIES)
-FOREST = SUBJECT + 1
-"""Columns of what is said: the shared weights, the kinds' own for each penalty, the subjects, the forest."""
+LENGTH = SUBJECT + 1
+FOREST = LENGTH + 1
+"""Columns of what is said: the shared weights, the kinds' own for each penalty, the subjects, length, the forest."""
+LENGTH_TRAIT = NAMES.index("characters")
 GROWN = (1 / 8, 1 / 4, 1 / 2, 1)
 """Shares of the trees that are tried: few rows bear few trees."""
 
@@ -68,7 +71,8 @@ class View:
         own = [(likeness * one.predict(matrix)).sum(axis=1) for one in self.own]
         forest = self.trees.predict(sights.traits[rows])[:, [_trees(share) - 1 for share in GROWN]]
         subjects = self.subjects.gains(sights.held(rows), likeness)
-        gains = [self.common.predict(matrix)[:, 0], *own, subjects, forest]
+        length = matrix[:, len(sights.grams) + LENGTH_TRAIT].toarray()
+        gains = [self.common.predict(matrix)[:, 0], *own, subjects, length, forest]
         return Said(np.column_stack(gains), likeness, self.ease.predict(matrix)[:, 0])
 
     def pack(self, sights: Sights, mix: Floats, offsets: Floats, grown: float = 1.0) -> Pack:
@@ -80,6 +84,7 @@ class View:
         offsets = offsets + mix[COMMON] * self.common.offsets
         for share, one in zip(mix[OWN], self.own, strict=True):
             weights, offsets = weights + share * one.weights, offsets + share * one.offsets
+        weights[len(sights.grams) + LENGTH_TRAIT] += mix[LENGTH]
         columns = np.hstack([weights, self.gate.weights, self.ease.weights])
         wording = columns[: len(sights.grams)]
         scales = np.maximum(np.abs(wording).max(axis=0, initial=0), 1e-9) / 127
