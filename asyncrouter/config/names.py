@@ -14,6 +14,8 @@ Deployments = Mapping[str, DeploymentSettings] | Mapping[str, Deployment]
 
 DEFAULT_GROUP = "default"
 """The group that answers when the configuration names no other."""
+LONGEST_NAME = 256
+"""Characters of a name that stands for a model nobody has configured."""
 LONGEST_COMPARED = 100
 """A longer name is no misspelling: comparing takes the product of the lengths, three seconds for 100 kB."""
 
@@ -50,10 +52,13 @@ def find_target(name: str, deployments: Deployments, providers: Mapping[str, Pro
     """Return what *name* stands for, or ``None``: groups are not looked at.
 
     The order: a deployment's name; ``provider/model`` where the provider is configured or preset; the model of a
-    deployment; a name that a preset is known to serve.
+    deployment; a name that a preset is known to serve.  What nobody has configured is of printable characters: it
+    comes to stand in messages, logs and metrics.
     """
     if name in deployments:
         return Target(provider=deployments[name].provider, model=deployments[name].model, deployment=name)
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        return None
     provider, _, model = name.partition("/")
     if model and (provider in providers or provider in preset_names()):
         return _configured(provider, model, deployments)

@@ -164,7 +164,11 @@ async def test_it_is_refused_before_any_call(arguments, words):
         assert r.called == []
 
 
-@pytest.mark.parametrize("name", ["opnai/" + "m" * 10_000, "openai" * 20, "opnai/x\x1b[31m\nINFO all is well"])
+STRANGE = ["opnai/" + "m" * 10_000, "openai" * 20, "opnai/x\x1b[31m\nINFO all is well"]
+STRANGE += ["openai/" + "m" * 300, "openai/x\r\nX-Injected: 1", "gpt-4\x00", "fake/x\u2028y"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
 async def test_an_unknown_name_that_is_long_or_strange_is_not_repeated(name):
     async with routed() as r:
         with pytest.raises(UnknownModelGroup) as caught:
