@@ -116,6 +116,10 @@ class Assembler:
         self._fleet = fleet
         self._called = Layer(self.providers, fleet)
         self._strategies: dict[int, tuple[NamedPlugin, ...]] = {}
+        self._written: dict[int, str] = {}  # where each strategy stands: an agent that inherits it has not written it
+        for plan in self._plans():
+            for _kind, key, spec in _specs_of(plan):
+                self._written.setdefault(id(spec), f"{plan.path}.{key}")
         self._named: dict[str, GroupPlan] = {}
         self._hedges: dict[str, Hedge] = {}
         self.affinities: dict[str, SessionAffinity] = dict(before.affinities) if before else {}
@@ -273,15 +277,6 @@ class Assembler:
         return made
 
     def _make_strategies(self, plan: GroupPlan) -> Iterator[NamedPlugin]:
-        specs: list[tuple[Kind, str, StrategySpec]] = [
-            ("estimator", "estimate", plan.estimate),
-            ("selector", "select", plan.select),
-            ("retry", "retry", plan.retry),
-            *(("fallback", "fallback", spec) for spec in plan.fallbacks),
-            *(("filter", "filters", spec) for spec in plan.filters),
-        ]
-        if plan.judge is not None:
-            specs.append(("judge", "judge", plan.judge))
         faults: list[ConfigFault] = []
         names: set[str] = set()
         if plan.shadow is not None:  # first, so that it is the innermost around a request
@@ -290,9 +285,9 @@ class Assembler:
                 yield NamedPlugin(shadow.name, shadow)
             except ConfigError as error:
                 faults.extend(error.faults)
-        for kind, key, spec in specs:
+        for kind, key, spec in _specs_of(plan):
             try:
-                instance = self._make(kind, spec, f"{plan.path}.{key}")
+                instance = self._make(kind, spec, self._written.get(id(spec), f"{plan.path}.{key}"))
             except ConfigError as error:
                 faults.extend(spec.as_written(one, plan.path, key) for one in error.faults)
                 continue
@@ -331,6 +326,17 @@ class Assembler:
 
     def _plugin_failed(self, error: PluginContractError) -> None:
         self._fleet.plugin_failures[error.plugin] += 1
+
+
+def _specs_of(plan: GroupPlan) -> Iterator[tuple[Kind, str, StrategySpec]]:
+    """Yield the strategies of *plan*, each with its kind and its key."""
+    yield "estimator", "estimate", plan.estimate
+    yield "selector", "select", plan.select
+    yield "retry", "retry", plan.retry
+    yield from (("fallback", "fallback", spec) for spec in plan.fallbacks)
+    yield from (("filter", "filters", spec) for spec in plan.filters)
+    if plan.judge is not None:
+        yield "judge", "judge", plan.judge
 
 
 class RouteTable:

@@ -281,13 +281,14 @@ async def test_what_an_agent_lays_over_a_strategy_is_refused_where_the_agent_say
     assert [f"{one.path}: {one.message}" for one in caught.value.faults] == [*faults, no_jitter]
 
 
-async def test_an_option_of_the_group_is_refused_where_the_group_says_it():
-    chat = {"deployments": ["a", "b"], "select": {"use": "weighted", "wieghts": {}}}
+@pytest.mark.parametrize("agent", [{"max_retries": 1}, {"model_name": "a"}])
+async def test_what_an_agent_inherits_is_refused_once_where_the_group_says_it(agent):
+    chat = {"deployments": ["a", "b"], "estimate": {"use": "constant", "complexty": 1}}
     with pytest.raises(ConfigError) as caught:
-        async with routed(groups={"chat": chat}, agents={}):
+        async with routed(groups={"chat": chat}, agents={"recon": agent}):
             pytest.fail("it takes what it does not know")
     assert [str(one) for one in caught.value.faults] == [
-        'groups.chat.select.wieghts: unknown key; did you mean "weights"?'
+        'groups.chat.estimate.complexty: unknown key; did you mean "complexity"?'
     ]
 
 
