@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from asyncrouter_adaptive import AdaptiveSelector
 from asyncrouter_adaptive.chances import chances_of_best
-from asyncrouter_adaptive.learner import KEPT_OF_STALE
+from asyncrouter_adaptive.learner import KEPT_OF_STALE, OTHERS_KNOWN
 from asyncrouter_adaptive.model import BLOCK, Model
 
 from asyncrouter import Deployment, Estimate, Request, Response
@@ -116,7 +116,8 @@ def test_an_alarm_forgets_the_one_and_those_of_whom_nobody_would_have_noticed():
     assert model.pulls("a") == pytest.approx(before["a"] * KEPT_OF_STALE, rel=0.1)
     assert model.pulls("c") == pytest.approx(before["c"], rel=0.1)
     assert model.outcomes < 1000 + 100 + 60
-    assert learner._renewed == {"b": model.outcomes - 1, "a": model.outcomes - 201, "c": model.outcomes - 201}
+    others = model.outcomes - 1 - OTHERS_KNOWN * 200
+    assert learner._renewed == {"b": model.outcomes - 1, "a": others, "c": others}
 
 
 def test_epsilon_is_a_floor_for_every_ready_candidate():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from asyncrouter_adaptive.changes import FRESH, Changes, Freshness
 from asyncrouter_adaptive.features import CONTEXT, DENSE, FORM, MOST_LABELS, SIZE, VECTOR_LENGTH, Features
-from asyncrouter_adaptive.model import BLOCK, NOISE, PRIOR, Model
+from asyncrouter_adaptive.model import BLOCK, NOISE, PRIOR, PRIOR_OF_ALL, Model
 from asyncrouter_adaptive.shape import FORMS, NUMBERS, SAMPLE, TAIL, shape_of
 
 from asyncrouter import Estimate, Request
@@ -29,11 +29,12 @@ def test_the_model_is_the_ridge_regression_around_the_common_one():
     x = chance.normal(size=4)
     means, deviations = model.scores(x, ["b", "nobody"])
     design, rewards = np.array([x for x, _ in rows["b"]]), np.array([reward for _, reward in rows["b"]])
-    precision = design.T @ design + PRIOR * np.eye(4)
-    assert means[0] == pytest.approx(x @ np.linalg.solve(precision, design.T @ rewards + PRIOR * common))
+    prior = np.array([PRIOR_OF_ALL, PRIOR, PRIOR, PRIOR])
+    precision = design.T @ design + np.diag(prior)
+    assert means[0] == pytest.approx(x @ np.linalg.solve(precision, design.T @ rewards + prior * common))
     assert deviations[0] == pytest.approx(NOISE * np.sqrt(x @ np.linalg.solve(precision, x)))
     assert means[1] == pytest.approx(x @ common)
-    assert deviations[1] == pytest.approx(NOISE * np.sqrt(x @ x / PRIOR))
+    assert deviations[1] == pytest.approx(NOISE * np.sqrt(x @ (x / prior)))
 
 
 def test_old_outcomes_count_less():

@@ -31,7 +31,7 @@ def test_it_goes_on_where_it_ended(tmp_path):
     file = str(tmp_path / "learned.json")
     first = AdaptiveSelector(state=file)
     run_virtual(calls, first)
-    assert json.loads((tmp_path / "learned.json").read_text())["version"] == 3
+    assert json.loads((tmp_path / "learned.json").read_text())["version"] == 4
     second = AdaptiveSelector(state=file)
     run_virtual(calls, second, 0)
     one, other = learner(first), learner(second)
@@ -102,7 +102,7 @@ def damage(content, what):
     elif what == "a part that is missing":
         del state["guard"]
     elif what == "another version":
-        content["version"] = 2
+        content["version"] = 3
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_damage_inside_is_found(tmp_path, what):
     content = json.loads(file.read_text())
     damage(content, what)
     file.write_text(json.dumps(content))
-    told = "is of version 2, and this is 3" if what == "another version" else "is damaged"
+    told = "is of version 3, and this is 4" if what == "another version" else "is damaged"
     with pytest.raises(ConfigError, match=told):
         run_virtual(calls, AdaptiveSelector(state=str(file)))
 

@@ -25,6 +25,12 @@ KEPT_OF_STALE = 0.1
 """What is kept, after an alarm, of the others that were hardly asked of late: they may have changed too, and what is
 known of them would keep them from being asked.  Where the worst of nine models became the best, 0.73 of the gap was
 known after 1,000 calls, and 0.54 when all of it was kept (``benchmarks/adaptive.py --change swap``)."""
+OTHERS_KNOWN = 2.0
+"""After an alarm the others are explored as after so many times ``explore`` outcomes, if more have been seen.  1,000 calls
+after a fall 0.87 of the gap is known and 0.63 earned; as after one and a half of it 0.85 and 0.52, after ``explore`` 0.84
+and 0.43.  Where two change places 0.71 is known and 0.38 earned; 0.69 and 0.29, 0.71 and 0.17 (sixteen seeds that no page
+reports).  To learn anew what led to the alarm earns more after these, but took the deployment for bad in every kind
+where it had become so in one."""
 MOST_SETTLED = 8
 """Overdue decisions that are learned at a call's end, lest one pays for a thousand."""
 
@@ -193,15 +199,12 @@ class Learner:
         outcome.block = self.model.blocks
 
     def _has_changed(self, name: str) -> None:
-        """Forget what is known of *name*, most of what is known of those that were hardly asked, and explore anew.
-
-        The others are explored as after ``explore`` outcomes: as after half of them, about as much of the gap is known
-        1,000 calls later (of twenty seeds 0.82 both ways), and 0.14 less of it is earned (``benchmarks/adaptive.py``).
-        """
+        """Forget what is known of *name*, most of what is known of those that were hardly asked, and explore anew."""
         self.model.forget(name, 0.0)
-        outcomes, others = float(self.model.outcomes), self._settings.explore
+        outcomes = float(self.model.outcomes)
+        others = outcomes - OTHERS_KNOWN * self._settings.explore
         for one, renewed in self._renewed.items():
-            self._renewed[one] = outcomes if one == name else max(renewed, outcomes - others)
+            self._renewed[one] = outcomes if one == name else max(renewed, others)
             if one != name and self._freshness.is_stale(one, self.model.outcomes):
                 self.model.forget(one, KEPT_OF_STALE)
 

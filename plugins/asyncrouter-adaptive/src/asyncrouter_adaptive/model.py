@@ -24,6 +24,10 @@ NOISE = 0.45
 PRIOR = 20.0
 """Outcomes that the prior of a deployment's own weights is worth: they lie within NOISE / sqrt(20) = 0.1 of the common
 ones.  Of 5, 10 and 20 it does best on the outcomes of nine models (``benchmarks/adaptive.py``)."""
+PRIOR_OF_ALL = 5.0
+"""The same for the first weight, which all prompts have in common: deployments differ more in how good they are than in
+what they are good at.  After a change it lets a few kinds tell of all: of twelve seeds with two models changing places
+0.73 of the gap was known after 1,000 calls, and 0.57 with 20."""
 COMMON_PRIOR = 1.0
 BLOCK = 64
 """Outcomes after which old ones are discounted, all at once: an inversion of each matrix."""
@@ -37,6 +41,8 @@ class Model:
     def __init__(self, size: int, window: float) -> None:
         self._size = size
         self._kept = (1.0 - 1.0 / window) ** BLOCK
+        self._prior: Vector = np.full(size, PRIOR)
+        self._prior[0] = PRIOR_OF_ALL
         self._rows: dict[str, int] = {}
         self._pulls: list[float] = []
         self._rewards: list[float] = []
@@ -73,7 +79,7 @@ class Model:
         rows = [self._rows.get(name, -1) for name in names]
         if min(rows) < 0:  # the last of each list is then what is thought of those that were never asked
             means.append(float(self._common @ x))
-            spreads.append(float(x @ x) / PRIOR)
+            spreads.append(float(x @ (x / self._prior)))
         return [means[row] for row in rows], [NOISE * math.sqrt(max(spreads[row], 0.0)) for row in rows]
 
     def learn(self, x: Vector, name: str, reward: float) -> None:
@@ -111,7 +117,7 @@ class Model:
         """Keep only the share *kept* of what outcomes of *name* have taught, of itself and of all: it has changed."""
         row = self._rows.get(name)
         if row is not None:
-            learned = self._precision[row] - PRIOR * np.eye(self._size)
+            learned = self._precision[row] - np.diag(self._prior)
             self._common_precision -= (1 - kept) * learned
             self._common_sums -= (1 - kept) * self._sums[row]
             self._common_cov = np.linalg.inv(self._common_precision)
@@ -119,7 +125,7 @@ class Model:
             self._refresh()
 
     def _discount(self, kept: float, row: int) -> None:
-        self._precision[row] = kept * self._precision[row] + (1 - kept) * PRIOR * np.eye(self._size)
+        self._precision[row] = kept * self._precision[row] + (1 - kept) * np.diag(self._prior)
         self._cov[row] = np.linalg.inv(self._precision[row])
         self._sums[row] *= kept
         self._pulls[row] *= kept
@@ -132,14 +138,13 @@ class Model:
 
     def _refresh(self) -> None:
         self._common = self._common_cov @ self._common_sums
-        self._weights = np.matmul(self._cov, (self._sums + PRIOR * self._common)[:, :, None])[:, :, 0]
+        self._weights = np.matmul(self._cov, (self._sums + self._prior * self._common)[:, :, None])[:, :, 0]
 
     def _add(self, name: str) -> int:
-        prior = np.eye(self._size)[None]
         self._pulls.append(0.0)
         self._rewards.append(0.0)
-        self._precision = np.concatenate([self._precision, prior * PRIOR])
-        self._cov = np.concatenate([self._cov, prior / PRIOR])
+        self._precision = np.concatenate([self._precision, np.diag(self._prior)[None]])
+        self._cov = np.concatenate([self._cov, np.diag(1.0 / self._prior)[None]])
         self._sums = np.concatenate([self._sums, np.zeros((1, self._size))])
         return self._rows.setdefault(name, len(self._rows))
 

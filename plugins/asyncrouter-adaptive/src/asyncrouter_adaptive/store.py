@@ -15,7 +15,7 @@ import attrs
 from asyncrouter.types.errors import ConfigError, ConfigFault
 from asyncrouter_adaptive.learner import Learner, Settings
 
-VERSION = 3
+VERSION = 4
 FORMAT = "asyncrouter-adaptive"
 MOST_LEARNERS = 64
 """Agents with a learner of their own; the later ones share one."""
