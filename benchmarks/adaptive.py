@@ -2,11 +2,12 @@
 
 Every call is a row of a file of outcomes (a prompt, its category, how well each model answered), drawn at random; the
 selector sees the prompt and learns only how well the model that it chose has answered.  Kinds of prompts are "named"
-(the row's category comes as metadata) or "found" (only the text).  After the calls of the first part the best model
-falls to the level of the worst one, or the two change places.  Run it as ``python benchmarks/adaptive.py FILE...
-[--calls N] [--after N] [--change fall|swap] [--seeds N] [--kinds named;found] [--cost SHARE] [--regret SHARE]
-[--estimate NAME_OR_MODEL | --learn N] [--others FILE...] [--bound] [--json] [--plot F.png]``; it needs
-``asyncrouter[lab]`` and ``asyncrouter-adaptive``, and for what learns ``asyncrouter-semantic``.
+(the row's category comes as metadata), "found" (only the text), or those of "some" calls are named.  After the calls of
+the first part the best model falls to the level of the worst one, or the two change places.  Run it as ``python
+benchmarks/adaptive.py FILE... [--calls N] [--after N] [--change fall|swap] [--seeds N] [--kinds named;found;some]
+[--some SHARE] [--cost SHARE] [--regret SHARE] [--estimate NAME_OR_MODEL | --learn N] [--others FILE...] [--bound]
+[--json] [--plot F.png]``; it needs ``asyncrouter[lab]`` and ``asyncrouter-adaptive``, and for what learns
+``asyncrouter-semantic``.
 
 With ``--learn N`` the estimator is one that has learned from the ``--others`` and from N rows of the file, drawn by
 lot: those rows are then no calls.  ``--bound`` tells instead what share of the gap choosing by a classifier of the text
@@ -15,7 +16,7 @@ form of the text alone does.
 
 Two measures, both of the gap between the best fixed model (0) and the best model of each category (1), by the mean
 scores over all rows: what the selector *knows*, when its expectation chooses, over rows that it was never given; and
-what its calls *earn*, exploring included, over the last 500.
+what its calls *earn*, exploring included, over the last 500.  Where "some" are named, what is known is that from texts.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=5_000, help="calls before the change")
     parser.add_argument("--after", type=int, default=2_000, help="calls after it; 0: no change")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--kinds", default="named;found", help='"named", "found" or both')
+    parser.add_argument("--kinds", default="named;found", help='of "named", "found" and "some"')
+    parser.add_argument("--some", type=float, default=0.1, help="the share of calls that names its kind, with some")
     parser.add_argument("--change", choices=("fall", "swap"), default="fall", help="what changes")
     parser.add_argument("--cost", type=float, default=0.0, help="what a call of the dearest model is worth, in quality")
     parser.add_argument(
@@ -80,10 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = [(path, kinds) for path in options.files for kinds in options.kinds.split(";")]
     worlds = {path: world(path, options) for path in options.files}
     plays = [(path, kinds, seed) for path, kinds in runs for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)]
-    plan = Plan(calls=options.calls, after=options.after, change=options.change, options={"regret": options.regret})
+    plan = Plan(
+        calls=options.calls,
+        after=options.after,
+        change=options.change,
+        some=options.some,
+        options={"regret": options.regret},
+    )
     console = Console(stderr=True)
     for path, kinds, seed in track(plays, "playing", console=console, disable=not sys.stderr.isatty()):
-        trials.append(play(worlds[path], plan, seed, named=kinds == "named"))
+        trials.append(play(worlds[path], plan, seed, kinds))
     found: dict[str, Any] = document(trials, options.calls, options.after)
     if options.plot is not None:
         plot(trials, options.calls, options.plot)

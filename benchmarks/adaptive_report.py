@@ -12,17 +12,17 @@ from adaptive_simulation import Trial
 from rich.table import Table
 
 GOAL = 0.8
-COLOURS = {True: "#1b6ca8", False: "#d1603d"}
+COLOURS = {"named": "#1b6ca8", "found": "#d1603d", "some": "#5b8c3e"}
 
 
 def document(trials: Sequence[Trial], calls: int, after: int) -> dict[str, Any]:
     """Return the means over the seeds, and their standard errors, for each file and way to know kinds."""
     rows = []
-    for (world, named), group in groupby(trials, key=lambda trial: (trial.world, trial.named)):
+    for (world, kinds), group in groupby(trials, key=lambda trial: (trial.world, trial.kinds)):
         same = list(group)
         row = {
             "file": world,
-            "kinds": "named" if named else "found",
+            "kinds": kinds,
             "seeds": len(same),
             "gap": same[0].gap,
             "knows": _at(same, calls, "known"),
@@ -93,9 +93,9 @@ def plot(trials: Sequence[Trial], calls: int, path: Path) -> None:
     axes = figure.subplots(len(worlds), 2, squeeze=False)
     for (shares, regrets), world in zip(axes, worlds, strict=True):
         of_world = [trial for trial in trials if trial.world == world]
-        for named in dict.fromkeys(trial.named for trial in of_world):
-            same = [trial for trial in of_world if trial.named is named]
-            _draw(shares, regrets, same, "named" if named else "found", COLOURS[named])
+        for kinds in dict.fromkeys(trial.kinds for trial in of_world):
+            same = [trial for trial in of_world if trial.kinds == kinds]
+            _draw(shares, regrets, same, kinds, COLOURS[kinds])
         regrets.plot(np.mean([trial.fixed_regret for trial in of_world], axis=0), "k:", label="best fixed model")
         for axis in (shares, regrets):
             axis.axvline(calls, color="grey", linewidth=0.8)

@@ -110,7 +110,7 @@ class Trial:
     """
 
     world: str
-    named: bool
+    kinds: str
     seed: int
     gap: float
     known: list[tuple[int, float]] = attrs.field(factory=list)
@@ -136,17 +136,23 @@ class Idle:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """*calls* calls, then *change*, and *after* more.  *options* of the selector beside those that the world gives."""
+    """*calls* calls, then *change*, and *after* more; *some*: the share that names its kind where some do.
+
+    *options* of the selector beside those that the world gives.
+    """
 
     calls: int
     after: int
     change: str
+    some: float
     options: dict[str, Any]
 
 
-def play(world: World, plan: Plan, seed: int, *, named: bool) -> Trial:
-    """Play *plan*."""
+def play(world: World, plan: Plan, seed: int, kinds: str) -> Trial:
+    """Play *plan*; kinds of calls are "named", "found" from their texts, or "some" of them named."""
     calls, after = plan.calls, plan.after
+    share = {"named": 1.0, "found": 0.0, "some": plan.some}[kinds]
+    names = np.random.default_rng([seed, 1]).random(calls + after) < share
     chance = np.random.default_rng(seed)
     rows = chance.permutation(len(world.requests))
     border = int(GIVEN * len(rows))
@@ -156,16 +162,17 @@ def play(world: World, plan: Plan, seed: int, *, named: bool) -> Trial:
     deployments = tuple(Deployment(name=name, provider="recorded", model=name) for name in world.models)
     given_options = {"price_weight": world.price_weight, "feedback_s": 0.0, "incumbent": world.models[world.best]}
     selector = AdaptiveSelector(**{**given_options, **plan.options})
-    requests = world.named if named else world.requests
+    requests = world.named if kinds == "named" else world.requests
     means, order = world.means, np.arange(len(world.models))
     gap = float(world.shares @ means.max(axis=1) - (world.shares @ means).max())
-    trial = Trial(world.name, named, seed, gap)
+    trial = Trial(world.name, kinds, seed, gap)
     earned, oracle, fixed = [], [], []
     for number, row in enumerate(drawn, start=1):
         if number == calls + 1:
             order = world.changed(plan.change)
             means = world.means[:, order]
-        request = attrs.evolve(requests[row], id=str(number))
+        asked = world.named if names[number - 1] else world.requests
+        request = attrs.evolve(asked[row], id=str(number))
         began = perf_counter_ns()
         first = selector.asyncrouter_select(request, world.estimates[row], deployments, fleet).deployments[0]
         trial.decisions_us.append((perf_counter_ns() - began) / 1e3)

@@ -36,10 +36,10 @@ def file(tmp_path):
 def test_two_models_of_which_each_is_good_at_one_kind(file, tmp_path):
     picture = tmp_path / "two.png"
     command = [sys.executable, str(SCRIPT), str(file), "--calls", "500", "--after", "250", "--seeds", "2", "--json",
-               "--plot", str(picture)]  # fmt: skip
+               "--kinds", "named;found;some", "--some", "0.2", "--plot", str(picture)]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     found = json.loads(done.stdout)
-    assert [row["kinds"] for row in found["rows"]] == ["named", "found"]
+    assert [row["kinds"] for row in found["rows"]] == ["named", "found", "some"]
     for row in found["rows"]:
         assert row["gap"] > 0.2
         assert row["knows"]["mean"] > 0.8

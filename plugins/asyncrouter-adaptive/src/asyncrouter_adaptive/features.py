@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from asyncrouter.types.decisions import Estimate
 from asyncrouter.types.request import Request
 from asyncrouter.types.tokens import tool_count
-from asyncrouter_adaptive import shape
+from asyncrouter_adaptive.shape import FORMS, last_text
+from asyncrouter_adaptive.teller import Sight, Teller
 
 Vector = NDArray[np.floating]
 
@@ -39,6 +40,8 @@ class Features:
     def __init__(self, tag: str) -> None:
         self._tag = tag
         self._labels: dict[str, int] = {}
+        self._teller = Teller()
+        self._asks = False
 
     def of(self, request: Request, estimate: Estimate) -> Vector:
         """Return what is seen of *request*.  Where the caller names its kind, that stands for its text."""
@@ -50,40 +53,66 @@ class Features:
             min(tool_count(request), 10) / 10,
             0.5 * ("response_format" in request.params),
         )
-        if request.agent is not None:
-            self._mark(x, f"agent {request.agent}")
-        named = request.metadata.get(self._tag)
-        if isinstance(named, (str, int)):
-            self._mark(x, f"kind {named}")
-        else:
-            context = _kinds(estimate.features) or _other(estimate.features) or _shape(request)
-            x[DENSE + MOST_LABELS : DENSE + MOST_LABELS + len(context)] = context
+        if request.agent is not None and (place := self._place(f"agent {request.agent}")) is not None:
+            x[DENSE + place] = 1.0
+        kind = self._kind(request)
+        if kind is None:
+            self._asks = True
+            self._see(x, request, estimate)
+        elif (place := self._place(kind)) is not None:
+            x[DENSE + place] = 1.0
         return x
 
-    def _mark(self, x: Vector, label: str) -> None:
+    def _see(self, x: Vector, request: Request, estimate: Estimate) -> None:
+        """Enter what tells the kind of a *request* without one: texts of named kinds, the estimator, or its shape."""
+        sight = None
+        if self._teller.kinds:
+            sight = Sight(last_text(request))
+            shares = self._teller.tell(sight)
+            if shares is not None:
+                for kind, share in zip(self._teller.kinds, shares, strict=True):
+                    x[DENSE + kind] = share
+                return
+        context = _kinds(estimate.features) or _other(estimate.features) or _shape(sight or Sight(last_text(request)))
+        x[DENSE + MOST_LABELS : DENSE + MOST_LABELS + len(context)] = context
+
+    def teach(self, request: Request) -> None:
+        """Learn how texts of the kind look that *request* names; not before a call has come that names none."""
+        kind = self._kind(request)
+        if kind is not None and self._asks and (place := self._place(kind)) is not None:
+            self._teller.learn(Sight(last_text(request)), place)
+
+    def _kind(self, request: Request) -> str | None:
+        named = request.metadata.get(self._tag)
+        return f"kind {named}" if isinstance(named, (str, int)) else None
+
+    def _place(self, label: str) -> int | None:
+        """Return the place of *label*, a new one while there is room."""
         place = self._labels.get(label)
         if place is None and len(self._labels) < MOST_LABELS:
             place = self._labels[label] = len(self._labels)
-        if place is not None:
-            x[DENSE + place] = 1.0
+        return place
 
     def dump(self) -> dict[str, Any]:
         """Return what :meth:`load` takes."""
-        return {"labels": list(self._labels)}
+        return {"labels": list(self._labels), "teller": self._teller.dump(), "asks": self._asks}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what was dumped."""
         labels = {str(label): place for place, label in enumerate(state["labels"])}
         if len(labels) > MOST_LABELS:
             raise ValueError("more labels than there is room for")
-        self._labels = labels
+        teller = Teller()
+        teller.load(state["teller"])
+        if not set(teller.kinds) <= set(labels.values()):
+            raise ValueError("kinds are told that have no label")
+        self._labels, self._teller, self._asks = labels, teller, bool(state["asks"])
 
 
-def _shape(request: Request) -> list[float]:
-    form, numbers = shape.shape_of(shape.last_text(request))
-    marks = [0.0] * len(shape.FORMS)
-    marks[form] = FORM
-    return marks + [(one - 0.5) * TEXT_SCALE for one in numbers]
+def _shape(sight: Sight) -> list[float]:
+    marks = [0.0] * len(FORMS)
+    marks[sight.form] = FORM
+    return marks + [(one - 0.5) * TEXT_SCALE for one in sight.numbers]
 
 
 def _kinds(features: Sequence[float]) -> list[float]:

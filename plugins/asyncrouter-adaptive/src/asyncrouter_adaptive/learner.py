@@ -26,11 +26,11 @@ KEPT_OF_STALE = 0.1
 known of them would keep them from being asked.  Where the worst of nine models became the best, 0.73 of the gap was
 known after 1,000 calls, and 0.54 when all of it was kept (``benchmarks/adaptive.py --change swap``)."""
 OTHERS_KNOWN = 2.0
-"""After an alarm the others are explored as after so many times ``explore`` outcomes, if more have been seen.  1,000 calls
-after a fall 0.87 of the gap is known and 0.63 earned; as after one and a half of it 0.85 and 0.52, after ``explore`` 0.84
-and 0.43.  Where two change places 0.71 is known and 0.38 earned; 0.69 and 0.29, 0.71 and 0.17 (sixteen seeds that no page
-reports).  To learn anew what led to the alarm earns more after these, but took the deployment for bad in every kind
-where it had become so in one."""
+"""After an alarm the others are explored as after so many times ``explore`` outcomes, if more have been seen.  So 0.87
+of the gap is known 1,000 calls after a fall and 0.63 earned; as after one and a half of it 0.85 and 0.52, after
+``explore`` 0.84 and 0.43.  Where two change places 0.71 is known and 0.38 earned; 0.69 and 0.29, 0.71 and 0.17 (sixteen
+seeds that no page reports).  To learn anew what led to the alarm earns more after these, but took the deployment for
+bad in every kind where it had become so in one."""
 MOST_SETTLED = 8
 """Overdue decisions that are learned at a call's end, lest one pays for a thousand."""
 

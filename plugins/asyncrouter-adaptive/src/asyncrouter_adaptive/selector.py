@@ -130,7 +130,9 @@ class AdaptiveSelector:
             if index == place:
                 answered = len(outcomes)
             outcomes.append(Outcome(attempt.deployment, quality, attempt.cost_usd or 0.0))
-        self._learner(event.request).ended(event.request.id, outcomes, answered)
+        learner = self._learner(event.request)
+        learner.ended(event.request.id, outcomes, answered)
+        learner.features.teach(event.request)
 
 
 def _told(choice: Choice, count: int) -> str:
