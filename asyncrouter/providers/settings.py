@@ -169,7 +169,7 @@ class Checker:
         if isinstance(value, Mapping):
             given += [(f"headers.{name}", name, text) for name, text in value.items()]
         elif value is not None:
-            self.fault("headers", f"expected a table, not a {type(value).__name__}", 'write { "X-Name" = "value" }')
+            self.fault("headers", f"expected a table, not {type(value).__name__}", 'write { "X-Name" = "value" }')
         if organization is not None:
             given.append(("organization", "OpenAI-Organization", organization))
         if project is not None:
@@ -197,7 +197,7 @@ class Checker:
         if value is None:
             return EMPTY
         if not isinstance(value, Mapping):
-            self.fault("params", f"expected a table, not a {type(value).__name__}", "write { temperature = 0 }")
+            self.fault("params", f"expected a table, not {type(value).__name__}", "write { temperature = 0 }")
             return EMPTY
         for name in _RESERVED_PARAMS:
             if name in value:
@@ -217,7 +217,7 @@ class Checker:
     def flag(self, path: str, value: Any) -> bool:
         """Return *value*, true or false."""
         if not isinstance(value, bool):
-            self.fault(path, f"expected true or false, not a {type(value).__name__}", f"write {path} = true")
+            self.fault(path, f"expected true or false, not {type(value).__name__}", f"write {path} = true")
         return value is True
 
     def tls(self, ca_file: object) -> ssl.SSLContext | None:
@@ -226,7 +226,7 @@ class Checker:
             return None
         cure = "name a file with certificates in PEM form"
         if not isinstance(ca_file, (str, os.PathLike)):
-            self.fault("ca_file", f"expected a path, not a {type(ca_file).__name__}", cure)
+            self.fault("ca_file", f"expected a path, not {type(ca_file).__name__}", cure)
             return None
         try:
             return ssl.create_default_context(cafile=ca_file)
@@ -268,7 +268,7 @@ def _origin(url: str) -> tuple[str, str]:
 def _problem_of_url(value: object) -> str:
     """Return what is wrong with an address, "" when nothing is."""
     if not isinstance(value, str):
-        return f"expected an address, not a {type(value).__name__}"
+        return f"expected an address, not {type(value).__name__}"
     if _FORBIDDEN_IN_URL.search(value):
         return "holds a space, a backslash or a control character"
     try:

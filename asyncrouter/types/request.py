@@ -114,16 +114,14 @@ def check_naming(model: object, session: object, metadata: object) -> None:
         ("metadata", metadata, Mapping, "pass a dict"),
     ):
         if value is not None and not isinstance(value, kind):
-            raise InvalidRequest(
-                f"{argument}: expected a {kind.__name__.lower()}, not a {type(value).__name__}; {cure}"
-            )
+            raise InvalidRequest(f"{argument}: expected a {kind.__name__.lower()}, not {type(value).__name__}; {cure}")
 
 
 def _shown(value: object) -> str:
     """Return numbers as they are and anything else by its type only: it may hold a prompt."""
     if isinstance(value, (int, float)) and (isinstance(value, float) or abs(value) < 10**9):
         return "nan" if isinstance(value, float) and math.isnan(value) else repr(value)
-    return f"a {type(value).__name__}"
+    return type(value).__name__
 
 
 def text_of(message: Message) -> str:

@@ -38,7 +38,7 @@ def faults_of(**options):
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        (5, "not a int"),
+        (5, "not int"),
         ("", "http://"),
         ("localhost:8000", "http://"),
         ("ftp://host/", "http://"),
