@@ -48,6 +48,7 @@ bench: $(VENV)/.test ## Measure what a routed call costs, in short; with the oth
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/burst.py --calls 1000
 	$(BIN)/python benchmarks/plugins.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/counted.py
@@ -62,6 +63,7 @@ performance: .rivals-venv/.ready ## Measure all again for docs/performance.md, b
 	.rivals-venv/bin/python benchmarks/streaming.py --rounds 3 --save --plot benchmarks/results/streaming.png
 	.rivals-venv/bin/python benchmarks/scale.py --save --plot benchmarks/results/scale.png
 	.rivals-venv/bin/python benchmarks/memory.py --save --plot benchmarks/results/memory.png
+	.rivals-venv/bin/python benchmarks/burst.py --save --plot benchmarks/results/burst.png
 	.rivals-venv/bin/python benchmarks/plugins.py --save --plot benchmarks/results/plugins.png
 	.rivals-venv/bin/python benchmarks/startup.py --save --plot benchmarks/results/startup.png
 	.rivals-venv/bin/python benchmarks/performance_page.py

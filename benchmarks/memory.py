@@ -4,8 +4,9 @@ Each contestant has a process of its own for each number of requests and each of
 loopback takes all of them, answers none until the memory has been read, and then has their connections closed.
 "After" is read once all are answered, garbage has been collected and the C library has given back what it can
 (``malloc_trim``).  What is left is free memory that is not given back: Python's own allocator keeps an arena of 1 MiB
-while a single object in it lives, for whoever comes next; with ``malloc`` in its place (``PYTHONMALLOC=malloc``) it is
-a page.  So a second burst tells whether that is used again, and the allocated blocks whether anything is left over.
+while a single object in it lives, for whoever comes next; with ``malloc`` in its place it is a page, where that keeps
+no freed blocks for the thread (:data:`ALLOCATORS`).  So a second burst tells whether that is used again, and the
+allocated blocks whether anything is left over.
 
 Run it as ``python benchmarks/memory.py [--requests N ...] [--contestants NAME ...] [--allocators NAME ...] [--json]
 [--plot F.png] [--save [DIR]]``.  Ten thousand need as many open files: ``ulimit -n``.
@@ -40,11 +41,18 @@ COLUMNS = (
     Column("per_request_kib", "KiB a request"),
     Column("over", f"over {BARE}", 2),
     Column("after_mib", "after, MiB"),
+    Column("after_over", "after over start", 3),
     Column("again_mib", "a second time, MiB"),
-    Column("after_again_mib", "after it, MiB"),
+    Column("after_again_mib", "after it and 64 more, MiB"),
     Column("blocks_over", "blocks after over start", 3),
 )
+ALLOCATORS = {
+    "pymalloc": {"PYTHONMALLOC": "pymalloc"},
+    "malloc": {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"},
+}
+"""How each is asked for, of Python and of the C library."""
 WARM_UP = 64
+"""Requests before the start is read, and again before the last reading."""
 AT_ONCE = 500
 """Requests that begin together; more could not all connect within the router's bound in time."""
 PATIENCE_S = 120.0
@@ -104,7 +112,8 @@ async def one_process(url: str, contestant: str, requests: int) -> dict[str, flo
         blocks = sys.getallocatedblocks()
         in_flight, after = await wave(client, url, requests)
         over = sys.getallocatedblocks() / blocks if blocks else None  # malloc does not count its own
-        again, after_again = await wave(client, url, requests)
+        again, _ = await wave(client, url, requests)
+        _, after_again = await wave(client, url, WARM_UP)
         return {
             "start_mib": start, "in_flight_mib": in_flight, "after_mib": after,
             "again_mib": again, "after_again_mib": after_again, "blocks_over": over,
@@ -114,14 +123,15 @@ async def one_process(url: str, contestant: str, requests: int) -> dict[str, flo
 def measured(url: str, allocator: str, contestant: str, requests: int) -> dict[str, Any]:
     """Return the row of one contestant, measured in a process of its own."""
     command = [sys.executable, __file__, "--inside", url, contestant, str(requests)]
-    own = {**os.environ, "PYTHONMALLOC": allocator}
+    own = {**os.environ, **ALLOCATORS[allocator]}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     if done.returncode:
         raise SystemExit(f"{contestant} with {requests:,} requests: {done.stderr.strip().splitlines()[-1]}")
     row: dict[str, Any] = json.loads(done.stdout)
     grown = row["in_flight_mib"] - row["start_mib"]
     described = {"requests": requests, "allocator": allocator, "contestant": contestant}
-    return {**described, **row, "per_request_kib": grown * 1024 / requests}
+    over = row["after_mib"] / row["start_mib"]
+    return {**described, **row, "per_request_kib": grown * 1024 / requests, "after_over": over}
 
 
 def beside_bare(rows: list[dict[str, Any]]) -> None:
@@ -146,7 +156,7 @@ def main() -> None:
     options = options_of(
         "Resident memory per request in flight, beside bare aiohttp.",
         requests=(int, [2000, 10_000], "requests in flight"),
-        allocators=(str, ["pymalloc", "malloc"], "what PYTHONMALLOC is set to"),
+        allocators=(str, list(ALLOCATORS), "Python's own, or the C library's"),
         contestants=(str, [BARE, "asyncrouter"], "who takes part"),
     )
     openings, notes = present([BARE, *options.contestants])

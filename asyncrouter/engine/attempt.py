@@ -16,6 +16,7 @@ from asyncrouter.engine.unproven import is_allowed, is_extra
 from asyncrouter.state.breaker import Permit
 from asyncrouter.state.fleet import DeploymentState, Fleet
 from asyncrouter.state.limits import COOLDOWN_CAP_S, RateLimits
+from asyncrouter.state.tallies import CALLS, CANCELLED, FAILURES
 from asyncrouter.types.agreement import normal_form
 from asyncrouter.types.allowances import Allowances
 from asyncrouter.types.decisions import Verdict
@@ -79,7 +80,7 @@ class AttemptScope:
         tally, breaker, limits = state.tally, state.breaker, state.limits
         state.in_flight += 1
         state.silence.began(now)
-        tally.calls += 1
+        tally.counts[CALLS] += 1
         if step.kind is not FIRST:
             tally.count_kind(step.kind)
         course.tries(state.deployment.name)
@@ -215,14 +216,14 @@ class AttemptScope:
         if self._partial is not None:
             self._count_usage(self._partial)
         if now >= self._course.deadline:
-            state.tally.failures += 1
+            state.tally.counts[FAILURES] += 1
             cut = AttemptTimedOut("no answer yet at the deadline of the request", deployment=state.deployment.name)
             self._record(Outcome.FAILED, cut, now, self._partial)
         elif isinstance(error, PluginError):
-            state.tally.failures += 1
+            state.tally.counts[FAILURES] += 1
             self._record(Outcome.FAILED, None, now, self._partial)
         else:
-            state.tally.cancelled += 1
+            state.tally.counts[CANCELLED] += 1
             self._record(Outcome.CANCELLED, None, now, self._partial)
 
     def _was_silent(self, now: float) -> bool:
@@ -268,7 +269,7 @@ class AttemptScope:
 
     def _record_failure(self, error: ProviderError, now: float) -> None:
         state = self._state
-        state.tally.failures += 1
+        state.tally.counts[FAILURES] += 1
         error.deployment = error.deployment or state.deployment.name
         retry_after_s = error.retry_after_s or 0.0
         if error.allowances is not None and not error.other_keys:  # they are those of the key that was refused

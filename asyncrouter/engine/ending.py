@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asyncrouter.engine.savings import compared, costs_of
-from asyncrouter.state.tallies import Tally
+from asyncrouter.state.tallies import CALLS, CANCELLED, FAILURES, Tally
 from asyncrouter.types.errors import AsyncRouterError
 from asyncrouter.types.events import RequestFinished
 from asyncrouter.types.request import Request
@@ -50,13 +50,13 @@ def ended(course: Course, request: Request, response: Response | None, error: Ba
 
 
 def _count(tally: Tally, trace: RouteTrace, error: BaseException | None) -> None:
-    tally.calls += 1
+    tally.counts[CALLS] += 1
     for attempt in trace.attempts:
         if attempt.kind is not FIRST:
             tally.count_kind(attempt.kind)
     if error is None:
         tally.latency.observe(trace.duration_s)
     elif isinstance(error, Exception):
-        tally.failures += 1
+        tally.counts[FAILURES] += 1
     else:
-        tally.cancelled += 1
+        tally.counts[CANCELLED] += 1

@@ -41,9 +41,11 @@ class InFlight:
     def end(self, call: Endable) -> None:
         """Count *call* as ended."""
         self._calls.discard(call)
-        if self._quiet is not None and not self._calls:
-            self._quiet.set()
-            self._quiet = None
+        if not self._calls:
+            self._calls.clear()  # it would keep the table of its largest size, half a mebibyte after ten thousand
+            if self._quiet is not None:
+                self._quiet.set()
+                self._quiet = None
 
     async def quiet(self) -> None:
         """Wait until no call is under way; none will begin any more."""

@@ -26,6 +26,7 @@ from asyncrouter.engine.step import Step
 from asyncrouter.hooks.pipeline import must_wait
 from asyncrouter.hooks.specs import AttemptCall, Call
 from asyncrouter.state.fleet import Fleet
+from asyncrouter.state.tallies import REJECTED
 from asyncrouter.types.decisions import Verdict
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.errors import (
@@ -226,7 +227,7 @@ def note_verdict(course: Course, attempt: AttemptScope) -> None:
     """Record what the judge thinks of the answer of *attempt*."""
     verdict, step = attempt.verdict, attempt.step
     if not verdict.accept:
-        course.fleet[step.deployment.name].tally.rejected += 1
+        course.fleet[step.deployment.name].tally.counts[REJECTED] += 1
         revise(course, step, outcome=Outcome.REJECTED, score=verdict.score)
     elif verdict.score is not None:
         revise(course, step, score=verdict.score)

@@ -88,4 +88,5 @@ class Timers:
             for one in done:
                 one.arm()
         else:
+            self.until = 0.0
             self.kept.clear()  # an empty set has the table of its largest size, half a mebibyte after ten thousand

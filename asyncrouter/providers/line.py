@@ -10,12 +10,14 @@ more after every read.  It was 400 of a streamed read's 1,900 opcodes and 500 of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+
+from asyncrouter.providers.waiting import done
 
 if TYPE_CHECKING:
     from asyncrouter.providers.pool import Place
@@ -78,11 +80,15 @@ class Body(aiohttp.StreamReader):
 class Line(asyncio.Protocol):
     """One connection.  ``body``: of the answer under way, once :meth:`ask` has returned its head.
 
-    Raises aiohttp's error when *connection* has been lost already.
+    It takes *connection* over, and aiohttp forgets it.  Raises aiohttp's error when it has been lost already.
+
+    The head of an answer is parsed by the task that waits for it, so that of ten thousand that come at once one is
+    parsed at a time.  The parser keeps 250 heads that nobody uses any more, and multidict 64 mappings: taken from all
+    over a burst they would hold 30 MiB of free memory (``benchmarks/memory.py``).
     """
 
-    __slots__ = ("_connection", "_failure", "_handler", "_head", "_is_held", "_is_spoilt", "_loop", "_parser",
-                 "_place", "_transport", "_waiter", "body")  # fmt: skip
+    __slots__ = ("_failure", "_head", "_is_held", "_is_spoilt", "_loop", "_parser", "_place", "_transport",
+                 "_unparsed", "_waiter", "body")  # fmt: skip
 
     def __init__(self, connection: Connection, place: Place, loop: asyncio.AbstractEventLoop) -> None:
         handler, transport = connection.protocol, connection.transport
@@ -90,11 +96,10 @@ class Line(asyncio.Protocol):
             connection.close()
             raise aiohttp.ServerDisconnectedError
         self.body: Body | None = None
-        self._connection = connection
-        self._handler = handler
         self._transport = transport
         self._place = place
         self._loop = loop
+        self._unparsed = b""
         self._head: RawResponseMessage | None = None
         self._failure: Exception | None = None
         self._parser: HttpResponseParser | None = None
@@ -106,6 +111,8 @@ class Line(asyncio.Protocol):
         if handler.should_close:  # an upstream that has answered already, to refuse, say
             self._parser = self._new_parser()
             handler.set_parser(self, None)
+        handler.transport = None  # so that it closes nothing when aiohttp has it forget the connection
+        connection.close()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Take over *data*, what aiohttp's protocol has received before."""
@@ -132,32 +139,41 @@ class Line(asyncio.Protocol):
                 if self._failure is not None:
                     raise self._failure
                 await self.news()
+                if self._unparsed:
+                    self._parse(b"")
+            self._head = None
             return head
         except BaseException:
             self.close()
             raise
 
-    def news(self) -> asyncio.Future[None]:
-        """Return what is done when something has come, or the connection is lost; one task at a time may wait."""
+    def news(self) -> Awaitable[None]:
+        """Return what to await until something has come, or the connection is lost; one task at a time may."""
         waiter = self._waiter = self._loop.create_future()
-        return waiter
+        return done(waiter)
 
     def end(self) -> None:
         """End the exchange: serve again when the answer is whole and both sides keep the connection."""
         if self._is_spoilt or self.body is None or not self.body.is_whole:
             self.close()
             return
-        self._parser = self._head = self.body = self._waiter = None
+        self._parser = self.body = self._waiter = None
         self._place.keep(self)
 
     def close(self) -> None:
         """Close it; at once, too, where an upstream has not read the request to its end."""
         if self._transport.get_write_buffer_size():
             self._transport.abort()
-        self._connection.close()
-        self._place.forget(self)
+        else:
+            self._transport.close()
+        self._place.leaves(self)
         self._parser = None
+        self._unparsed = b""
         self._broken(aiohttp.ClientConnectionError("Connection closed"))
+
+    def hurry(self) -> None:
+        """Do not wait for the other side's farewell, which TLS has; it has been closed."""
+        self._transport.abort()
 
     @property
     def is_closing(self) -> bool:
@@ -165,11 +181,27 @@ class Line(asyncio.Protocol):
         return self._transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        """Have the parser read *data*, and tell whoever waits."""
+        """Have *data* parsed, of an answer's head by whoever waits for it, and tell whoever waits."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._parse(data)
+            return
+        if self.body is None:
+            self._unparsed = data
+        else:
+            self._parse(data)
+            if waiter.done():  # it has been told of a failure
+                return
+        waiter.set_result(None)
+
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read *data*, after what it has not read yet."""
         parser = self._parser
         if parser is None:  # it answers nothing
             self.close()
             return
+        if self._unparsed:
+            data, self._unparsed = self._unparsed + data, b""
         try:
             messages, _, _ = parser.feed_data(data)
         except Exception as error:
@@ -178,17 +210,14 @@ class Line(asyncio.Protocol):
             return
         if messages:
             self._begun(messages)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     def _begun(self, messages: Sequence[tuple[RawResponseMessage, aiohttp.StreamReader]]) -> None:
         """Take note of the answer that has begun; a second one spoils the connection."""
         for head, body in messages:
             if head.code in _BEFORE_THE_ANSWER:
                 continue
-            self._is_spoilt = head.should_close or self._head is not None or head.code == _SWITCHING_PROTOCOLS
-            if self._head is None:
+            self._is_spoilt = head.should_close or self.body is not None or head.code == _SWITCHING_PROTOCOLS
+            if self.body is None:
                 self._head, self.body = head, self._as_body(body)
 
     def _as_body(self, reader: aiohttp.StreamReader) -> Body:
@@ -214,10 +243,11 @@ class Line(asyncio.Protocol):
             waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits, and aiohttp's pool."""
-        self._handler.connection_lost(exc)
-        self._connection.close()
-        self._place.forget(self)
+        """Tell whoever waits, and the pool."""
+        self._place.lost(self)
+        if self._unparsed:
+            self._parse(b"")
+        self._is_spoilt = True
         error, begun = exc, None
         if exc is None and self._parser is not None:
             try:

@@ -33,7 +33,7 @@ class Outbox:
             self.loop.call_soon(self._empty)
 
     def _empty(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for transport, request in waiting:
+        for transport, request in self._waiting:
             if not transport.is_closing():  # who asked has been told
                 transport.write(request)
+        self._waiting.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import weakref
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -25,12 +26,15 @@ from asyncrouter.types.clock import Clock
 from asyncrouter.types.deployments import Deployment
 from asyncrouter.types.metrics import DeploymentMetrics, Metrics
 
+_LATENCY, _OUTPUT_TOKENS = range(2)
+_UNKNOWN = array("d", (-1.0, -1.0))
+
 
 class DeploymentState:
     """How one deployment fares.  Reads as :class:`~asyncrouter.types.deployments.DeploymentView`."""
 
-    __slots__ = ("_away", "_clock", "_watchers", "_word", "breaker", "cooldown_until", "deployment", "in_flight",
-                 "latency_s", "limits", "output_tokens", "silence", "slots", "tally")  # fmt: skip
+    __slots__ = ("_away", "_clock", "_means", "_watchers", "_word", "breaker", "cooldown_until", "deployment",
+                 "in_flight", "limits", "silence", "slots", "tally")  # fmt: skip
 
     def __init__(
         self,
@@ -45,8 +49,7 @@ class DeploymentState:
         self.breaker = Breaker(deployment.breaker, random, demand, self._may_be_away)
         self.cooldown_until = float("-inf")
         self.in_flight = 0
-        self.latency_s: float | None = None
-        self.output_tokens: float | None = None
+        self._means = _UNKNOWN[:]
         self.silence = Silence()
         self._word: anyio.Event | None = None
         self.tally = Tally()
@@ -54,6 +57,18 @@ class DeploymentState:
         self.slots = _slots(deployment, None)
         self._clock = clock
         self._watchers: tuple[weakref.ref[set[str]], ...] = ()
+
+    @property
+    def latency_s(self) -> float | None:
+        """The smoothed time until an answer, or until a stream's first output; ``None`` before the first."""
+        latency_s = self._means[_LATENCY]
+        return None if latency_s < 0.0 else latency_s
+
+    @property
+    def output_tokens(self) -> float | None:
+        """The smoothed length of an answer; ``None`` before the first."""
+        output_tokens = self._means[_OUTPUT_TOKENS]
+        return None if output_tokens < 0.0 else output_tokens
 
     @property
     def set_aside_until(self) -> float:
@@ -102,7 +117,7 @@ class DeploymentState:
             self.breaker.renew(self._clock.now())
             self.cooldown_until = float("-inf")
             self._may_be_away()
-            self.latency_s = self.output_tokens = None
+            self._means[:] = _UNKNOWN
             self.silence.forget(self._clock.now())
             self._tell()
         self.breaker.adopt(deployment.breaker)
@@ -184,7 +199,7 @@ class DeploymentState:
 
     def answered(self, latency_s: float) -> None:
         """Count the time until an answer, or until a stream's first output."""
-        self.latency_s = smoothed(self.latency_s, latency_s)
+        self._means[_LATENCY] = smoothed(self.latency_s, latency_s)
         self.tally.latency.observe(latency_s)
         if self._watchers:
             self._tell()
@@ -193,23 +208,14 @@ class DeploymentState:
 
     def produced(self, output_tokens: int) -> None:
         """Count the length of an answer."""
-        self.output_tokens = smoothed(self.output_tokens, output_tokens)
+        self._means[_OUTPUT_TOKENS] = smoothed(self.output_tokens, output_tokens)
 
     def metrics(self) -> DeploymentMetrics:
         """Return the snapshot of this deployment."""
         tally = self.tally
         return DeploymentMetrics(
-            calls=tally.calls,
-            failures=tally.failures,
-            cancelled=tally.cancelled,
-            rejected=tally.rejected,
-            retries=tally.retries,
-            fallbacks=tally.fallbacks,
-            cascades=tally.cascades,
-            hedges=tally.hedges,
+            **tally.named(),
             in_flight=self.in_flight,
-            input_tokens=tally.input_tokens,
-            output_tokens=tally.output_tokens,
             cost_usd=tally.cost_usd,
             latency_s=tally.latency.quantiles(),
             breaker=self.breaker.state,

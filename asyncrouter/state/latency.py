@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
+from array import array
+from bisect import bisect
 
 from asyncrouter.types.metrics import LatencyQuantiles
 
@@ -12,7 +13,11 @@ RELATIVE_ERROR = 0.05
 """Quantiles are right within 5 %: buckets grow by (1 + e) / (1 - e), as in DDSketch (Masson et al., VLDB 2019)."""
 _LOG_GAMMA = math.log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 SHORTEST_S = 1e-6
-"""Everything shorter counts as this."""
+LONGEST_S = 1e5
+"""Everything shorter counts as the one, everything longer as the other."""
+_FIRST = math.ceil(math.log(SHORTEST_S) / _LOG_GAMMA)
+_BUCKETS = math.ceil(math.log(LONGEST_S) / _LOG_GAMMA) - _FIRST + 1
+_EMPTY = array("Q", bytes(array("Q").itemsize * _BUCKETS))
 SMOOTHING = 0.2
 """Weight of the newest value in the smoothed mean: about the last ten values matter."""
 LEAST_SAMPLES = 20
@@ -24,38 +29,39 @@ REFRESH_S = 3.0
 
 
 class LatencyHistogram:
-    """Counts of durations in buckets that grow geometrically; about 230 buckets span a microsecond to three hours."""
+    """Counts of durations in 255 buckets that grow geometrically, from a microsecond to a day: 2 KiB.
 
-    __slots__ = ("_buckets", "count")
+    They are plain numbers, for the reason that :class:`~asyncrouter.state.window.SlidingCounts` gives.
+    """
+
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self._buckets: defaultdict[int, int] = defaultdict(int)
-        self.count = 0
+        self._counts = _EMPTY[:]
 
     def observe(self, duration_s: float) -> None:
         """Count one duration."""
-        if duration_s < SHORTEST_S:  # noqa: PLR1730 - a quarter of the cost of max()
-            duration_s = SHORTEST_S
-        self._buckets[math.ceil(math.log(duration_s) / _LOG_GAMMA)] += 1
-        self.count += 1
+        if not SHORTEST_S <= duration_s <= LONGEST_S:
+            duration_s = SHORTEST_S if duration_s < SHORTEST_S else LONGEST_S
+        self._counts[math.ceil(math.log(duration_s) / _LOG_GAMMA) - _FIRST] += 1
+
+    @property
+    def count(self) -> int:
+        """How many have been counted."""
+        return sum(self._counts)
 
     def quantile(self, q: float) -> float | None:
         """Return the *q* quantile (0 to 1) in seconds within :data:`RELATIVE_ERROR`; ``None`` when empty."""
-        if not self.count:
+        seen = list(itertools.accumulate(self._counts))
+        if not seen[-1]:
             return None
-        rank = q * (self.count - 1)
-        buckets = sorted(self._buckets)
-        seen = itertools.accumulate(self._buckets[bucket] for bucket in buckets)
-        bucket = next(bucket for bucket, count in zip(buckets, seen, strict=True) if count > rank)
+        bucket = bisect(seen, q * (seen[-1] - 1)) + _FIRST
         return math.exp(bucket * _LOG_GAMMA) * (1 - RELATIVE_ERROR)
 
     def __add__(self, other: LatencyHistogram) -> LatencyHistogram:
         """Return the histogram of what both have counted."""
         both = LatencyHistogram()
-        both.count = self.count + other.count
-        both._buckets.update(self._buckets)
-        for bucket, count in other._buckets.items():
-            both._buckets[bucket] += count
+        both._counts = array("Q", map(int.__add__, self._counts, other._counts))
         return both
 
     def quantiles(self) -> LatencyQuantiles:

@@ -13,6 +13,7 @@ import walled
 from routed import KEY, PROMPT, RawStreams, delta
 
 from asyncrouter import AllAttemptsFailed, ServerError, StreamInterrupted, hookimpl
+from asyncrouter.state.tallies import INPUT_TOKENS
 from asyncrouter.testing import Fail, Hang, Reply, Slow, Stream
 from asyncrouter.testing.http_script import Http, Reset, Sse, chunk, chunks, completion
 from asyncrouter.types.trace import Outcome
@@ -232,7 +233,7 @@ async def test_i8_tokens_that_were_not_counted(cancelled):
 
     async def check(f):
         for tally in (f.router.fleet.total, f.state("a").tally):
-            tally.input_tokens -= 1
+            tally.counts[INPUT_TOKENS] -= 1
 
     await broken(check, words="^I8.*tokens", script=Slow(2.0), use=use)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 
 import aiohttp
 import pytest
@@ -154,12 +155,12 @@ def test_one_that_is_closing_or_lost_is_not_given_out():
         for one in (good, closing, lost):
             place.keep(one)
         closing.is_closing = True
-        place.forget(lost)
+        place.lost(lost)
         assert place.take() is good
         assert place.take() is None
         place.keep(good)
-        place.close()
-        assert (good.closed_at, len(place)) == (0.0, 0)
+        await place.aclose()
+        assert (good.closed_at, lost.closed_at) == (0.0, None)
 
     run_virtual(play)
 
@@ -297,3 +298,87 @@ async def test_calls_at_once_are_sent_together_and_all_answered():
             replies = await asyncio.gather(*(ask(provider) for _ in range(40)))
             assert {reply.text for reply in replies} == {"Hi"}
         assert len(connections) == 40
+
+
+async def test_of_answers_that_come_at_once_each_head_is_parsed_when_its_turn_comes(quiet_loop, monkeypatch):
+    """Parsed as they come, heads lie all over the memory of a burst, and the parser keeps hundreds of them."""
+    parsed, held = [], []
+    parse = Line._parse
+
+    def noted(line, data):
+        parsed.append(asyncio.current_task())
+        parse(line, data)
+
+    monkeypatch.setattr(Line, "_parse", noted)
+    released = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"]}")
+        held.append(writer)
+        await released.wait()
+        writer.write(ANSWER)
+
+    async with upstream(serve) as (provider, _):
+        calls = [asyncio.create_task(ask(provider)) for _ in range(20)]
+        await until(lambda: len(held) == 20)
+        released.set()
+        assert {reply.text for reply in await asyncio.gather(*calls)} == {"Hi"}
+    assert len(parsed) == 20
+    assert None not in parsed
+
+
+async def test_a_head_that_comes_in_pieces_while_its_task_is_still_to_run_is_whole(quiet_loop):
+    begun = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"]}")
+        begun.set()
+        await reader.read()
+
+    async with upstream(serve) as (provider, _):
+        call = asyncio.create_task(ask(provider))
+        await begun.wait()
+        (line,) = busy(provider)
+        for place in range(0, len(ANSWER), 7):  # no turn of the loop between them
+            line.data_received(ANSWER[place : place + 7])
+        assert (await call).text == "Hi"
+
+
+async def test_an_answer_and_the_end_of_its_connection_before_its_task_runs_are_an_answer(quiet_loop):
+    begun = asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"]}")
+        begun.set()
+        await reader.read()
+
+    async with upstream(serve) as (provider, _):
+        call = asyncio.create_task(ask(provider))
+        await begun.wait()
+        (line,) = busy(provider)
+        line.data_received(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)  # of no told length: the end of the connection ends it
+        line._transport.abort()
+        line.connection_lost(None)
+        assert (await call).text == "Hi"
+        line.connection_lost(None)
+
+
+async def test_nothing_of_a_burst_is_held_when_it_is_over(quiet_loop):
+    gates = [Gate() for _ in range(200)]
+    async with ScriptedServer([Json(completion().value, gate=gate) for gate in gates]) as server:
+        provider = OpenAICompatible(name="acme", base_url=f"{server.url}/v1")
+        calls = [asyncio.create_task(ask(provider)) for _ in gates]
+        await server.received(len(gates))
+        (place,) = places(provider).values()
+        (door,) = provider._transport._doors.values()
+        assert len(place.busy) == len(gates)
+        assert not door.pool.connector._acquired  # it has forgotten what it made
+        for gate in gates:
+            gate.release()
+        await asyncio.gather(*calls)
+        await place.aclose()
+        assert len(place) == 0
+        for kept in (place.busy, place.leaving):
+            assert sys.getsizeof(kept) == sys.getsizeof(set())
+        await provider.aclose()
+        await asyncio.wait_for(server.idle(), PROMPT_S)

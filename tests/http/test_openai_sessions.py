@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pathlib
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +23,7 @@ from asyncrouter.types.request import Request
 
 MINI = Deployment(name="mini", provider="acme", model="m-1")
 REQUEST = Request(messages=[{"role": "user", "content": "Hi"}])
+CERTIFICATES = pathlib.Path(__file__).parents[1] / "certificates"
 PROMPT_S = 5.0
 
 
@@ -76,6 +80,31 @@ async def test_closing_wakes_whoever_waits(quiet_loop):
         with pytest.raises(StreamInterrupted):
             await asyncio.wait_for(next_chunk, PROMPT_S)
         await asyncio.wait_for(server.idle(), PROMPT_S)
+
+
+async def test_closing_waits_for_no_farewell_of_tls(quiet_loop):
+    """Whoever closes TLS in order waits for the other side, half a minute in asyncio."""
+    left = threading.Event()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(CERTIFICATES / "loopback.crt", CERTIFICATES / "server.key")
+
+    def serve(listener):
+        plain, _ = listener.accept()
+        with tls.wrap_socket(plain, server_side=True) as upstream:
+            while b"]}" not in upstream.recv(65_536):
+                pass
+            upstream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 45\r\n\r\n")
+            upstream.sendall(b'{"choices": [{"message": {"content": "Hi"}}]}')
+            left.wait(PROMPT_S)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        base_url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        provider = OpenAICompatible(name="acme", base_url=base_url, ca_file=CERTIFICATES / "loopback.crt")
+        assert (await provider.complete(REQUEST, MINI, Timeouts())).text == "Hi"
+        await asyncio.wait_for(provider.aclose(), PROMPT_S / 2)
+        left.set()
+        await serving
 
 
 def test_each_loop_has_connections_of_its_own_and_closes_them_itself(recwarn):

@@ -58,7 +58,8 @@ ONLY_IN = {
 EVERYWHERE = frozenset({"attrs", "anyio"})
 """Third-party modules that any floor above the first may import; attrs the first one too."""
 HTTP = tuple(
-    f"asyncrouter/providers/{name}.py" for name in ("transport", "exchange", "doubles", "failures", "line", "pool")
+    f"asyncrouter/providers/{name}.py"
+    for name in ("transport", "exchange", "doubles", "failures", "line", "pool", "waiting")
 )
 HEAVY = {
     "aiohttp": HTTP,

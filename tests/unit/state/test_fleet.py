@@ -9,6 +9,7 @@ import pytest
 
 from asyncrouter.state.budgets import RetryBudget
 from asyncrouter.state.fleet import DeploymentState, Fleet
+from asyncrouter.state.tallies import CALLS, NUMBERS
 from asyncrouter.testing import run_virtual
 from asyncrouter.types.allowances import Allowance, Allowances
 from asyncrouter.types.deployments import BreakerSettings, Deployment, DeploymentView, FleetView, Limits
@@ -109,15 +110,15 @@ def test_latency_and_length_are_smoothed(clock):
 
 def test_metrics_hold_every_count(clock):
     state = state_of(clock, breaker=BreakerSettings(failures=1))
-    names = ("calls", "failures", "cancelled", "rejected", "retries", "fallbacks", "cascades", "hedges",
-             "input_tokens", "output_tokens", "cost_usd")  # fmt: skip
-    for value, name in enumerate(names, start=1):
-        setattr(state.tally, name, value)
+    for place in range(len(NUMBERS)):
+        state.tally.counts[place] = place + 1
+    state.tally.count_usage(0, 0, 0.5)
     state.in_flight = 12
     state.answered(2.0)
     state.breaker.failed(state.breaker.admit(0.0), 0.0)
     found = state.metrics()
-    assert [getattr(found, name) for name in names] == list(range(1, len(names) + 1))
+    assert [getattr(found, name) for name in NUMBERS] == list(range(1, len(NUMBERS) + 1))
+    assert found.cost_usd == 0.5
     assert (found.in_flight, found.breaker) == (12, BreakerState.OPEN)
     assert found.latency_s.p50 == pytest.approx(2.0, rel=0.06)
 
@@ -167,20 +168,20 @@ def test_an_unknown_deployment_is_a_key_error(fleet):
 
 
 def test_an_agents_tally_is_made_once(fleet):
-    fleet.agent("recon").calls += 1
-    fleet.agent("recon").calls += 1
+    fleet.agent("recon").counts[CALLS] += 1
+    fleet.agent("recon").counts[CALLS] += 1
     assert fleet.metrics().agents == {"recon": AgentMetrics(calls=2)}
 
 
 def test_the_snapshot_does_not_follow(fleet):
     fleet.add([deployment()])
-    fleet.total.calls = 3
+    fleet.total.counts[CALLS] = 3
     fleet.plugin_failures["judge"] += 1
     before = fleet.metrics()
     fleet.add([deployment("b")])
-    fleet["a"].tally.calls += 1
-    fleet.agent("recon").calls += 1
-    fleet.total.calls += 1
+    fleet["a"].tally.counts[CALLS] += 1
+    fleet.agent("recon").counts[CALLS] += 1
+    fleet.total.counts[CALLS] += 1
     fleet.plugin_failures["judge"] += 1
     assert before == Metrics(
         total=AgentMetrics(calls=3), deployments={"a": DeploymentMetrics()}, agents={}, plugin_failures={"judge": 1}
@@ -335,14 +336,14 @@ def test_the_same_target_keeps_what_is_known_of_it(fleet):
 def test_another_target_behind_the_name_begins_anew_but_for_its_counters(fleet):
     fleet.add([deployment(limits=Limits(rpm=60))])
     state = fleet["a"]
-    state.tally.calls = 7
+    state.tally.counts[CALLS] = 7
     state.answered(0.5)
     state.produced(9)
     state.cool_until(200.0)
     limits = state.limits
     fleet.adopt([attrs.evolve(state.deployment, model="another")])
     assert (state.latency_s, state.output_tokens, state.ready_at <= 100.0) == (None, None, True)
-    assert (state.tally.calls, state.limits) == (7, limits)
+    assert (state.tally.counts[CALLS], state.limits) == (7, limits)
 
 
 def test_limits_that_are_lifted_wake_who_waits_for_his_turn(fleet):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncrouter.state.tallies import Tally
+from asyncrouter.state.tallies import CALLS, NUMBERS, Tally
 from asyncrouter.types.metrics import AgentMetrics
 from asyncrouter.types.trace import AttemptKind
 
@@ -23,8 +23,7 @@ def test_each_kind_of_attempt_has_its_counter(kind, counter):
     tally = Tally()
     tally.count_kind(kind)
     tally.count_kind(kind)
-    counted = {name: getattr(tally, name) for name in ("retries", "fallbacks", "cascades", "hedges")}
-    assert {name: count for name, count in counted.items() if count} == ({counter: 2} if counter else {})
+    assert {name: count for name, count in tally.named().items() if count} == ({counter: 2} if counter else {})
 
 
 def test_every_kind_is_known():
@@ -36,20 +35,21 @@ def test_usage_and_cost_add_up():
     tally.count_usage(10, 5, 0.25)
     tally.count_usage(1, 2, 0.0)
     tally.count_usage(0, 0, 0.5)
-    assert (tally.input_tokens, tally.output_tokens, tally.cost_usd) == (11, 7, 0.75)
+    assert (tally.named()["input_tokens"], tally.named()["output_tokens"], tally.cost_usd) == (11, 7, 0.75)
 
 
 def test_the_snapshot_holds_every_count_and_does_not_follow():
     tally = Tally()
-    names = ("calls", "failures", "cancelled", "retries", "fallbacks", "cascades", "hedges",
-             "input_tokens", "output_tokens", "cost_usd")  # fmt: skip
-    for value, name in enumerate(names, start=1):
-        setattr(tally, name, value)
+    for place in range(len(NUMBERS)):
+        tally.counts[place] = place + 1
+    tally.count_usage(0, 0, 0.5)
     tally.latency.observe(2.0)
     snapshot = tally.as_agent()
-    assert [getattr(snapshot, name) for name in names] == list(range(1, len(names) + 1))
+    told = {name: getattr(snapshot, name, None) for name in NUMBERS}
+    assert told == {name: None if name == "rejected" else place for place, name in enumerate(NUMBERS, start=1)}
+    assert snapshot.cost_usd == 0.5
     assert snapshot.latency_s.p50 == pytest.approx(2.0, rel=0.06)
-    tally.calls += 1
+    tally.counts[CALLS] += 1
     assert snapshot.calls == 1
 
 

@@ -44,7 +44,7 @@ def test_memory_is_constant():
     for tenths in range(5000):
         counts.add(tenths / 10, first=1)
         assert counts._held <= SLICES + 1
-    assert len(counts._began) == 3 * (SLICES + 1)
+    assert len(counts._numbers) == 3 * (SLICES + 2)
     assert counts.totals(499.9) == (110, 0)
 
 
