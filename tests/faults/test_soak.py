@@ -45,7 +45,6 @@ async def test_a02_memory_does_not_grow_with_the_calls(soak, allocated_mb):
     assert report.faults == []
     assert report.attempts > 1.15 * report.calls
     assert report.ends["left"] > 0
-    assert report.calls - report.ends["left"] - report.ends["answered"] <= 10  # each fifth answer is a fault
 
 
 async def test_a02_over_sockets_nothing_is_left(soak, allocated_mb):
@@ -57,7 +56,7 @@ async def test_a02_over_sockets_nothing_is_left(soak, allocated_mb):
     assert report.ends["answered"] > 100
 
 
-@pytest.mark.parametrize("broken", ["growth", "left", "lost"])
+@pytest.mark.parametrize("broken", ["growth", "left", "not told", "lost"])
 def test_a02_the_soak_can_fail(soak, broken):
     report = soak.Report(calls=4, finished=4, samples=[(n, 10.0) for n in range(1000, 5000, 1000)])
     report.ends["answered"] = 4
@@ -67,8 +66,10 @@ def test_a02_the_soak_can_fail(soak, broken):
         report.samples = [(n, n / 5000) for n in range(1000, 5000, 1000)]
     elif broken == "left":
         report.left = {"tasks": 1}
-    else:
+    elif broken == "not told":
         report.ends["answered"] = 3
+    else:
+        report.ends.update({"answered": -2, "AllAttemptsFailed": 2})
     assert len(report.faults) == 1
 
 
@@ -77,5 +78,7 @@ def test_a02_the_figures_of_the_page_are_those_of_the_last_run(over):
     result = json.loads((BENCHMARKS / "results" / f"soak-{over}.json").read_text(encoding="utf-8"))
     growth = f"{result['growth_mb_per_10000_calls']:.3f} MB"
     where = "in memory" if over == "memory" else "over sockets"
-    assert f"| {result['calls']:,} {where} | {growth} |" in PAGES["docs/resilience.md"]
+    ends = result["ends"]
+    lost = result["calls"] - ends["answered"] - ends["left"]
+    assert f"| {result['calls']:,} {where} | {lost} | {growth} |" in PAGES["docs/resilience.md"]
     assert result["faults"] == []
