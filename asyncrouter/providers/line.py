@@ -27,6 +27,8 @@ READ_BYTES = 64 * 2**10
 buffer above 128 KiB and gives them back, three system calls and 12 µs a read, whatever has come."""
 HELD_BYTES = 64 * 2**10
 """An upstream is held up while twice as much of its answer is there and not taken; aiohttp's own default."""
+IN_A_ROW = 250
+"""Answers whose heads are parsed as they come, all that one turn of the loop brings, where no more are under way."""
 _SWITCHING_PROTOCOLS = 101
 _BEFORE_THE_ANSWER = frozenset(range(100, 200)) - {_SWITCHING_PROTOCOLS}
 
@@ -82,9 +84,9 @@ class Line(asyncio.Protocol):
 
     It takes *connection* over, and aiohttp forgets it.  Raises aiohttp's error when it has been lost already.
 
-    The head of an answer is parsed by the task that waits for it, so that of ten thousand that come at once one is
-    parsed at a time.  The parser keeps 250 heads that nobody uses any more, and multidict 64 mappings: taken from all
-    over a burst they would hold 30 MiB of free memory (``benchmarks/memory.py``).
+    With more than :data:`IN_A_ROW` under way the head of an answer is parsed by the task that waits for it, so that of
+    ten thousand that come at once one is parsed at a time.  The parser keeps 250 heads that nobody uses any more, and
+    multidict 64 mappings: taken from all over a burst they would hold 30 MiB of free memory (``benchmarks/memory.py``).
     """
 
     __slots__ = ("_failure", "_head", "_is_held", "_is_spoilt", "_loop", "_parser", "_place", "_transport",
@@ -181,12 +183,12 @@ class Line(asyncio.Protocol):
         return self._transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        """Have *data* parsed, of an answer's head by whoever waits for it, and tell whoever waits."""
+        """Have *data* parsed, in a crowd by whoever waits for it, and tell whoever waits."""
         waiter = self._waiter
         if waiter is None or waiter.done():
             self._parse(data)
             return
-        if self.body is None:
+        if self.body is None and len(self._place.busy) > IN_A_ROW:
             self._unparsed = data
         else:
             self._parse(data)

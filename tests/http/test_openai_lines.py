@@ -310,6 +310,7 @@ async def test_of_answers_that_come_at_once_each_head_is_parsed_when_its_turn_co
         parse(line, data)
 
     monkeypatch.setattr(Line, "_parse", noted)
+    monkeypatch.setattr("asyncrouter.providers.line.IN_A_ROW", 0)
     released = asyncio.Event()
 
     async def serve(reader, writer):
@@ -327,7 +328,9 @@ async def test_of_answers_that_come_at_once_each_head_is_parsed_when_its_turn_co
     assert None not in parsed
 
 
-async def test_a_head_that_comes_in_pieces_while_its_task_is_still_to_run_is_whole(quiet_loop):
+@pytest.mark.parametrize("in_a_row", [0, 250])
+async def test_a_head_that_comes_in_pieces_while_its_task_is_still_to_run_is_whole(quiet_loop, monkeypatch, in_a_row):
+    monkeypatch.setattr("asyncrouter.providers.line.IN_A_ROW", in_a_row)
     begun = asyncio.Event()
 
     async def serve(reader, writer):
@@ -344,7 +347,11 @@ async def test_a_head_that_comes_in_pieces_while_its_task_is_still_to_run_is_who
         assert (await call).text == "Hi"
 
 
-async def test_an_answer_and_the_end_of_its_connection_before_its_task_runs_are_an_answer(quiet_loop):
+@pytest.mark.parametrize("in_a_row", [0, 250])
+async def test_an_answer_and_the_end_of_its_connection_before_its_task_runs_are_an_answer(
+    quiet_loop, monkeypatch, in_a_row
+):
+    monkeypatch.setattr("asyncrouter.providers.line.IN_A_ROW", in_a_row)
     begun = asyncio.Event()
 
     async def serve(reader, writer):
