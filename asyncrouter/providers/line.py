@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.http_parser import HttpResponseParserPy
 
 from asyncrouter.providers.waiting import done
 
@@ -29,6 +30,8 @@ HELD_BYTES = 64 * 2**10
 """An upstream is held up while twice as much of its answer is there and not taken; aiohttp's own default."""
 IN_A_ROW = 250
 """Answers whose heads are parsed as they come, all that one turn of the loop brings, where no more are under way."""
+_IN_PYTHON = HttpResponseParser is HttpResponseParserPy
+"""Whether aiohttp parses in Python, as on PyPy: that parser is silent about bytes which are no whole line of a head."""
 _SWITCHING_PROTOCOLS = 101
 _BEFORE_THE_ANSWER = frozenset(range(100, 200)) - {_SWITCHING_PROTOCOLS}
 
@@ -156,7 +159,7 @@ class Line(asyncio.Protocol):
 
     def end(self) -> None:
         """End the exchange: serve again when the answer is whole and both sides keep the connection."""
-        if self._is_spoilt or self.body is None or not self.body.is_whole:
+        if self._is_spoilt or self.body is None or not self.body.is_whole or (_IN_PYTHON and self._has_rest()):
             self.close()
             return
         self._parser = self.body = self._waiter = None
@@ -244,16 +247,22 @@ class Line(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _has_rest(self) -> bool:
+        """Whether the parser in Python holds bytes that belong to no answer it has told of."""
+        return bool(getattr(self._parser, "_tail", b"") or getattr(self._parser, "_lines", ()))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits, and the pool."""
         self._place.lost(self)
         if self._unparsed:
             self._parse(b"")
         self._is_spoilt = True
-        error, begun = exc, None
+        error: Exception | None = exc
+        begun: Any = None
         if exc is None and self._parser is not None:
             try:
-                begun = self._parser.feed_eof()  # an answer of no told length is whole now
+                has_rest = _IN_PYTHON and self._has_rest()
+                begun = self._parser.feed_eof() or has_rest or None  # an answer of no told length is whole now
             except Exception as unfinished:
                 error = unfinished
         if self.body is None:
