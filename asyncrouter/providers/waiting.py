@@ -42,7 +42,7 @@ class Turns:
     """Who may connect to one place, first come first served.
 
     Who waits takes what comes first, a turn or a connection that has become free.  Of ten thousand calls at once most
-    do without one of their own; each for itself they would take so long to connect that a fifth fails for it.
+    do without one of their own (``benchmarks/burst.py``); where all connected, a busy machine failed a fifth for it.
     *keep*: takes a connection that nobody here wants.
     """
 
