@@ -204,7 +204,7 @@ def _turn_at(found: Found) -> float:
 class PastSetAside:
     """The fleet as strategies see it when one deployment, or each, counts as ready, whatever sets it aside."""
 
-    def __init__(self, fleet: Fleet, name: str = "") -> None:
+    def __init__(self, fleet: Fleet, name: str | None = None) -> None:
         self.random = fleet.random
         self.now = fleet.now
         self._fleet = fleet
@@ -213,7 +213,7 @@ class PastSetAside:
     def __getitem__(self, deployment: str) -> DeploymentView:
         """Return the view of the deployment with that name."""
         state = self._fleet[deployment]
-        return _Ready(state) if self._name in ("", deployment) else state
+        return _Ready(state) if self._name in (None, deployment) else state
 
 
 class _Ready:

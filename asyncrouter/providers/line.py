@@ -89,7 +89,8 @@ class Line(asyncio.Protocol):
 
     With more than :data:`IN_A_ROW` under way the head of an answer is parsed by the task that waits for it, so that of
     ten thousand that come at once one is parsed at a time.  The parser keeps 250 heads that nobody uses any more, and
-    multidict 64 mappings: taken from all over a burst they would hold 30 MiB of free memory (``benchmarks/memory.py``).
+    multidict 64 mappings: taken from all over a burst each may hold a mebibyte of free memory
+    (:func:`~asyncrouter.providers.waiting.done`).
     """
 
     __slots__ = ("_failure", "_head", "_is_held", "_is_spoilt", "_loop", "_parser", "_place", "_transport",

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from asyncrouter.providers.line import Line
 
 AT_ONCE = 200
-"""Connections to one place that are made at the same time.  A server's queue of such is 100 to 500 long, and it drops
-what comes on top of that; this process does a few hundred handshakes of TLS a second."""
+"""Connections to one place that are made at the same time.  A server's queue of such is 100 (asyncio) to 511 (nginx)
+long by default, and the system drops what comes on top of that."""
 
 
 @types.coroutine
 def done(future: asyncio.Future[Any]) -> Generator[asyncio.Future[Any], None, None]:
     """Wait until *future* is done; one task may.
 
-    It does what ``await future`` does, but without an iterator: asyncio keeps 255 of those that nobody uses any more,
-    which would hold 15 MiB of free memory after a burst of calls (``benchmarks/memory.py``).
+    It does what ``await future`` does, but without an iterator: asyncio keeps 255 of those that nobody uses any more.
+    Taken from all over a burst of calls each may hold a mebibyte of free memory, as in the rows of bare aiohttp that
+    ``benchmarks/memory.py`` prints.
     """
     future._asyncio_future_blocking = True  # noqa: SLF001 - asyncio's own sign that a task may wait for it
     yield future

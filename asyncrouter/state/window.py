@@ -25,9 +25,8 @@ class SlidingCounts:
 
     def __init__(self, window_s: float) -> None:
         self._slice_s = window_s / SLICES
-        self._numbers = array(
-            "d", bytes(8 * 3 * (_KEPT + 1))
-        )  # of each slice its own, and both counts at its beginning
+        # Of each slice its number and both counts at its beginning, and after all slices what is so now.
+        self._numbers = array("d", bytes(8 * 3 * (_KEPT + 1)))
         self._oldest = 0  # where the first of the slices begins, and how many there are
         self._held = 0
         self._numbers[_NUMBER] = -math.inf  # of the latest slice

@@ -74,6 +74,23 @@ async def until(holds):
             await asyncio.sleep(0)
 
 
+@contextlib.asynccontextmanager
+async def asked_and_silent():
+    """Yield a call whose request an upstream has read that says nothing, and its connection."""
+    begun = asyncio.Event()
+
+    async def serve(reader, _writer):
+        await reader.readuntil(b"]}")
+        begun.set()
+        await reader.read()
+
+    async with upstream(serve) as (provider, _):
+        call = asyncio.create_task(ask(provider))
+        await begun.wait()
+        (line,) = busy(provider)
+        yield call, line
+
+
 def places(provider):
     (door,) = provider._transport._doors.values()
     return door.pool.places
@@ -331,17 +348,7 @@ async def test_of_answers_that_come_at_once_each_head_is_parsed_when_its_turn_co
 @pytest.mark.parametrize("in_a_row", [0, 250])
 async def test_a_head_that_comes_in_pieces_while_its_task_is_still_to_run_is_whole(quiet_loop, monkeypatch, in_a_row):
     monkeypatch.setattr("asyncrouter.providers.line.IN_A_ROW", in_a_row)
-    begun = asyncio.Event()
-
-    async def serve(reader, writer):
-        await reader.readuntil(b"]}")
-        begun.set()
-        await reader.read()
-
-    async with upstream(serve) as (provider, _):
-        call = asyncio.create_task(ask(provider))
-        await begun.wait()
-        (line,) = busy(provider)
+    async with asked_and_silent() as (call, line):
         for place in range(0, len(ANSWER), 7):  # no turn of the loop between them
             line.data_received(ANSWER[place : place + 7])
         assert (await call).text == "Hi"
@@ -352,17 +359,7 @@ async def test_an_answer_and_the_end_of_its_connection_before_its_task_runs_are_
     quiet_loop, monkeypatch, in_a_row
 ):
     monkeypatch.setattr("asyncrouter.providers.line.IN_A_ROW", in_a_row)
-    begun = asyncio.Event()
-
-    async def serve(reader, writer):
-        await reader.readuntil(b"]}")
-        begun.set()
-        await reader.read()
-
-    async with upstream(serve) as (provider, _):
-        call = asyncio.create_task(ask(provider))
-        await begun.wait()
-        (line,) = busy(provider)
+    async with asked_and_silent() as (call, line):
         line.data_received(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)  # of no told length: the end of the connection ends it
         line._transport.abort()
         line.connection_lost(None)
